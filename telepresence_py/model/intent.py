@@ -1,0 +1,55 @@
+"""What the user asked for, parsed once at the edge and never looked up again."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ClusterChoice:
+    """Which cluster and namespace; None means what the kubeconfig says."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True)
+class PortOverride:
+    """`-p LAPTOP[:POD]`: connections to the pod's port reach the child on `laptop_port`."""
+
+    laptop_port: int
+    pod_port: int
+
+
+@dataclass(frozen=True)
+class SwapIntent:
+    """`swap KIND/NAME[:CONTAINER]` with its options. `kind` is lower case and singular.
+
+    `image` None means the image of this version. `grace_seconds` is how long the sidecar waits for a lost
+    session. `ready_now` skips waiting for the child to listen.
+    """
+
+    cluster: ClusterChoice
+    kind: str
+    name: str
+    container: str | None
+    ports: tuple[PortOverride, ...]
+    command: tuple[str, ...]
+    holder: str
+    image: str | None = None
+    grace_seconds: float = 30.0
+    ready_now: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, object]) -> SwapIntent:
+        """The inverse of `to_json`; TypeError when the fields are not a SwapIntent's."""
+        values = dict(fields)
+        values["cluster"] = ClusterChoice(**values["cluster"])  # type: ignore[arg-type]
+        values["ports"] = tuple(PortOverride(**port) for port in values["ports"])  # type: ignore[attr-defined]
+        values["command"] = tuple(values["command"])  # type: ignore[arg-type]
+        return cls(**values)  # type: ignore[arg-type]

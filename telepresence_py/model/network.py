@@ -1,0 +1,81 @@
+"""What the pod is on its network, and what the child shall see of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    """What the sidecar tells of its pod when a tunnel opens.
+
+    `environment` is what the container was given (values undecodable as UTF-8 carry surrogate escapes),
+    without what the image adds. `addresses` are the pod's own, primary family first. `resolv_conf` and
+    `hosts` are the pod's files, verbatim.
+    """
+
+    version: str
+    hostname: str
+    addresses: tuple[str, ...]
+    environment: dict[str, str]
+    resolv_conf: str
+    hosts: str
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A volume mount of the container: absolute path in the pod, as the pod spec gives it.
+
+    `kind` is the volume's type in the pod spec: configMap, secret, projected, downwardAPI, emptyDir,
+    persistentVolumeClaim, ... `read_only` is what the pod may do. `sub_path` mounts may be single files.
+    """
+
+    path: str
+    volume: str
+    kind: str
+    read_only: bool = False
+    sub_path: str = ""
+
+
+@dataclass(frozen=True)
+class NetworkView:
+    """All that an isolation method has to make true for the child.
+
+    `files` maps absolute paths (/etc/resolv.conf, /etc/hosts, ...) to contents that are bound over.
+    `volume_paths` are directories to be made at the pod's own paths, each an empty tmpfs that the session
+    fills through a directory fd; `volume_files` are single files (subPath) given with their contents.
+    """
+
+    hostname: str
+    addresses: tuple[str, ...]
+    files: dict[str, bytes] = field(default_factory=dict)
+    volume_paths: tuple[str, ...] = ()
+    volume_files: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PortMap:
+    """TCP connections to `pod_port` of the pod reach the child on `child_port`."""
+
+    pod_port: int
+    child_port: int
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class WebSocketTarget:
+    """Where and how to open a WebSocket: the cluster room knows, the tunnel dials.
+
+    `ca_file`, `certificate_file`, `key_file` are paths or None; `verify` False skips TLS verification
+    because the kubeconfig says so. `headers` carries credentials: never print it.
+    """
+
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    subprotocols: tuple[str, ...] = ("v4.channel.k8s.io",)
+    ca_file: str | None = None
+    certificate_file: str | None = None
+    key_file: str | None = None
+    server_name: str | None = None
+    verify: bool = True
+    proxy: str | None = None
