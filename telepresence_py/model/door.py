@@ -1,0 +1,217 @@
+"""What the CLI and its session process say to each other, as frozen messages and JSON lines. Pure.
+
+The door is a stream socket pair (AF_UNIX). Each message is one line of ASCII JSON. The order of a swap:
+
+    CLI                                   session process
+    Swap(intent)                     ->
+                                     <-   News(event)                 any number, at any time until the end
+                                     <-   Confirm(question)           at most once; answered by Confirmed or Stop
+                                     <-   StartChild(environment, namespaces) + one descriptor per namespace
+    ChildStarted(pid)                ->                               or ChildEnded alone, when exec failed
+                                     <-   StopChild(grace_seconds)    only if the session cannot go on
+    ChildEnded(status)               ->
+                                     <-   Ended() | Failed(error, sentence)     exactly one, the last line
+
+`Stop` may be sent at any time instead of waiting; it is answered by `Ended` once all is restored. End of
+file from the CLI means the same as `Stop`; end of file from the session process without a last line is a bug.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from telepresence_py.model.errors import TelepresenceError, error_named
+from telepresence_py.model.events import Event, Level
+from telepresence_py.model.intent import SwapIntent
+
+Fields = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Swap:
+    """The CLI's first line."""
+
+    tag: ClassVar[str] = "swap"
+    intent: SwapIntent
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """The user said yes to the question of `Confirm`."""
+
+    tag: ClassVar[str] = "confirmed"
+
+
+@dataclass(frozen=True)
+class ChildStarted:
+    """The command was executed; `pid` is the laptop's number for it."""
+
+    tag: ClassVar[str] = "child-started"
+    pid: int
+
+
+@dataclass(frozen=True)
+class ChildEnded:
+    """`status` is the exit code 0 to 255, or minus the number of the signal that ended the child.
+
+    Without a `ChildStarted` before it the command could not be executed, and `status` is 126 or 127.
+    """
+
+    tag: ClassVar[str] = "child-ended"
+    status: int
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Restore and end. `reason` is for the log: `SIGTERM`, `not confirmed`."""
+
+    tag: ClassVar[str] = "stop"
+    reason: str
+
+
+@dataclass(frozen=True)
+class News:
+    tag: ClassVar[str] = "event"
+    event: Event
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """A question to the user that a yes must answer before anything is touched.
+
+    `refusal` is the sentence to say where nobody can be asked.
+    """
+
+    tag: ClassVar[str] = "confirm"
+    question: str
+    refusal: str
+
+
+@dataclass(frozen=True)
+class StartChild:
+    """Run the command with this environment (whole, nothing is added) in these namespaces.
+
+    `namespaces` are kinds out of `user net uts mnt pid`; their descriptors come with the line, in this
+    order, by SCM_RIGHTS. None at all: the child runs beside the CLI. Values may carry surrogate escapes.
+    """
+
+    tag: ClassVar[str] = "start-child"
+    environment: dict[str, str] = field(repr=False)
+    namespaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StopChild:
+    """Send the child SIGTERM and, after `grace_seconds`, SIGKILL; answered by `ChildEnded`."""
+
+    tag: ClassVar[str] = "stop-child"
+    grace_seconds: float = 5.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """All is as it was before the swap."""
+
+    tag: ClassVar[str] = "ended"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The session ended by an error: class name in model/errors, sentence, and a traceback for --debug."""
+
+    tag: ClassVar[str] = "failed"
+    error: str
+    sentence: str
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: TelepresenceError, traceback: str = "") -> Failed:
+        return cls(type(error).__name__, error.sentence, traceback)
+
+    def to_error(self) -> TelepresenceError:
+        return error_named(self.error)(self.sentence)
+
+
+FromCli = Swap | Confirmed | ChildStarted | ChildEnded | Stop
+FromSession = News | Confirm | StartChild | StopChild | Ended | Failed
+Message = FromCli | FromSession
+
+_FROM_CLI: dict[str, type[FromCli]] = {
+    cls.tag: cls for cls in (Swap, Confirmed, ChildStarted, ChildEnded, Stop)
+}
+_FROM_SESSION: dict[str, type[FromSession]] = {
+    cls.tag: cls for cls in (News, Confirm, StartChild, StopChild, Ended, Failed)
+}
+
+
+class DoorError(ValueError):
+    """A line that is not a message: the two ends are of different versions, or one has a bug."""
+
+
+def encode(message: Message) -> bytes:
+    """One line, newline included."""
+    verb = "do" if message.tag in _FROM_CLI else "is"
+    return json.dumps({verb: message.tag, **_fields(message)}).encode("ascii") + b"\n"
+
+
+def decode_from_cli(line: bytes) -> FromCli:
+    """Raises DoorError."""
+    message = _decode(line, "do")
+    if not isinstance(message, FromCli):
+        raise DoorError("a session's message came from the CLI")
+    return message
+
+
+def decode_from_session(line: bytes) -> FromSession:
+    """Raises DoorError."""
+    message = _decode(line, "is")
+    if not isinstance(message, FromSession):
+        raise DoorError("a CLI's message came from the session process")
+    return message
+
+
+class Lines:
+    """Cuts a byte stream into lines; what follows the last newline waits for its rest."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that `data` completes, without their newlines."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return lines
+
+
+def _fields(message: Message) -> Fields:
+    match message:
+        case Swap(intent):
+            return {"intent": intent.to_json()}
+        case News(event):
+            fields = {"name": event.name, "text": event.text, "level": event.level.value, "data": event.data}
+            return {"event": fields}
+        case _:
+            return dict(vars(message))
+
+
+def _decode(line: bytes, verb: str) -> Message:
+    known: dict[str, type[Message]] = {**_FROM_CLI} if verb == "do" else {**_FROM_SESSION}
+    try:
+        fields = json.loads(line)
+        cls = known[fields.pop(verb)]
+        return _build(cls, fields)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # the line may carry an environment with secrets: never quote it
+        raise DoorError(f"not a message of this version ({type(error).__name__}, {len(line)} bytes)") from error
+
+
+def _build(cls: type[Message], fields: Fields) -> Message:
+    if cls is Swap:
+        return Swap(SwapIntent.from_json(fields["intent"]))  # type: ignore[arg-type]
+    if cls is News:
+        event = dict(fields["event"])  # type: ignore[call-overload]
+        return News(Event(**{**event, "level": Level(event["level"])}))
+    if cls is StartChild:
+        fields = {**fields, "namespaces": tuple(fields["namespaces"])}  # type: ignore[arg-type]
+    return cls(**fields)  # type: ignore[arg-type]
