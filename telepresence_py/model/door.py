@@ -5,7 +5,7 @@ The door is a stream socket pair (AF_UNIX). Each message is one line of ASCII JS
     CLI                                   session process
     Swap(intent)                     ->
                                      <-   News(event)                 any number, at any time until the end
-                                     <-   Confirm(question)           at most once; answered by Confirmed or Stop
+                                     <-   Confirm(question)           at most once; answer: Confirmed or Stop
                                      <-   StartChild(environment, namespaces) + one descriptor per namespace
     ChildStarted(pid)                ->                               or ChildEnded alone, when exec failed
                                      <-   StopChild(grace_seconds)    only if the session cannot go on
@@ -203,7 +203,8 @@ def _decode(line: bytes, verb: str) -> Message:
         return _build(cls, fields)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         # the line may carry an environment with secrets: never quote it
-        raise DoorError(f"not a message of this version ({type(error).__name__}, {len(line)} bytes)") from error
+        detail = f"{type(error).__name__}, {len(line)} bytes"
+        raise DoorError(f"not a message of this version ({detail})") from error
 
 
 def _build(cls: type[Message], fields: Fields) -> Message:
