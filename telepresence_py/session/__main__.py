@@ -1,0 +1,75 @@
+"""`python -m telepresence_py.session FD`: the session process; FD is its end of the door.
+
+Started by the CLI in a session (setsid) of its own, so that a SIGKILL of the CLI's process group leaves it
+alive to restore. Its standard error is the session's log.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import traceback
+
+import trio
+
+from telepresence_py.model.door import Ended, Failed
+from telepresence_py.model.errors import InternalError, TelepresenceError
+from telepresence_py.session.door import CliGone, Door, open_door
+from telepresence_py.session.run import swap
+from telepresence_py.tunnel import bridge
+
+_log = logging.getLogger("telepresence_py.session")
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    bridge.run(_serve, sock)
+
+
+async def _serve(sock: socket.socket) -> None:
+    async with open_door(sock) as door, trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_on_signal, door)
+        try:
+            await swap(door)
+        except CliGone as gone:
+            _log.info("ended: %s", gone.reason)
+            door.post(Ended())
+        except Exception as error:  # noqa: BLE001 - whatever it is, the CLI must be told
+            door.post(_verdict(error))
+        else:
+            door.post(Ended())
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_on_signal(door: Door) -> None:
+    """A SIGTERM to this process alone (a logout, an administrator) ends the session in good order."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            await door.stop(signal.Signals(number).name)
+
+
+def _verdict(error: Exception) -> Failed:
+    """The one error to tell: of several at once the first that has a sentence of its own."""
+    text = "".join(traceback.format_exception(error))
+    _log.error("%s", text)
+    leaves = list(_leaves(error))
+    for leaf in leaves:
+        if isinstance(leaf, TelepresenceError):
+            return Failed.of(leaf, text)
+    leaf = leaves[0]
+    sentence = f"the session failed by a bug ({type(leaf).__name__}: {leaf}); run again with --debug"
+    return Failed.of(InternalError(sentence), text)
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in _leaves(part)]
+    return [error]
+
+
+if __name__ == "__main__":
+    main()
