@@ -161,9 +161,9 @@ class Door:
         while rest:
             rest = rest[await self._sock.send(rest) :]
 
-    async def _flush(self) -> None:
-        """Say what is still to be said, unless the CLI does not listen."""
-        await self._outbox.aclose()
+    def _finish(self) -> None:
+        """Nothing more will be posted: the sender ends when all is said."""
+        self._outbox.close()
 
 
 @asynccontextmanager
@@ -172,14 +172,14 @@ async def open_door(sock: socket.socket) -> AsyncIterator[Door]:
     sock.setblocking(False)
     with trio.socket.from_stdlib_socket(sock) as end:
         door = Door(end)
-        async with trio.open_nursery() as listening, trio.open_nursery() as talking:
-            listening.start_soon(door._receive)
+        async with trio.open_nursery() as talking:
             talking.start_soon(door._send)
             try:
-                yield door
+                async with trio.open_nursery() as listening:
+                    listening.start_soon(door._receive)
+                    yield door
+                    listening.cancel_scope.cancel()
             finally:
-                listening.cancel_scope.cancel()
-                await door._flush()
+                door._finish()
                 # a stopped CLI (^Z) does not read: its session ends all the same
                 talking.cancel_scope.deadline = trio.current_time() + 2
-                talking.cancel_scope.shield = True
