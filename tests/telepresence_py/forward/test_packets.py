@@ -15,7 +15,7 @@ POD6, DNS6 = Endpoint("fd00::7", 40000), Endpoint("fd00:1::a", 53)
 def sum_word_by_word(data: bytes) -> int:
     """RFC 1071 as it is written, to compare with."""
     data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

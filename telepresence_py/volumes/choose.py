@@ -1,0 +1,75 @@
+"""PURE: which of the container's mounts the child gets as a copy, and why it does not get the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from telepresence_py.model.network import Mount
+
+MOST_BYTES = 64 << 20
+MOST_FILES = 5000
+"""Of one volume. More than that is not copied: the pod refuses it, and `volumes/unpack.py` stops at it."""
+
+COPIED_KINDS = frozenset({"configMap", "secret", "projected", "downwardAPI", "emptyDir"})
+
+KERNELS_TREES = ("/dev", "/proc", "/sys")
+
+_SYSTEM_DIRECTORIES_TEXT = """
+/ /bin /boot /etc /home /lib /lib32 /lib64 /root /run /sbin /tmp
+/usr /usr/bin /usr/lib /usr/lib64 /usr/libexec /usr/local /usr/local/bin /usr/local/lib /usr/sbin /usr/share
+/var /var/lib /var/run /var/tmp
+"""
+SYSTEM_DIRECTORIES = frozenset(_SYSTEM_DIRECTORIES_TEXT.split())
+"""A mount exactly here would hide what the child's own program, shell or editor lives on."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A mount that the child does not get. `reason` completes "<path> is not there: "."""
+
+    mount: Mount
+    reason: str
+
+
+@dataclass(frozen=True)
+class VolumeChoice:
+    """Every mount of the container is in exactly one of the two, in the pod's order."""
+
+    copied: tuple[Mount, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def choose(mounts: Iterable[Mount], laptop_paths: Iterable[str] = ()) -> VolumeChoice:
+    """Decides each mount by its kind and path.
+
+    `laptop_paths` are absolute paths that the child needs from the laptop (working directory, home, the
+    directory of the command): a mount that would hide one of them is skipped.
+    """
+    needed = tuple(PurePosixPath(path) for path in laptop_paths)
+    copied: list[Mount] = []
+    skipped: list[Skipped] = []
+    for mount in mounts:
+        reason = _reason_to_skip(mount, needed)
+        if reason is None:
+            copied.append(mount)
+        else:
+            skipped.append(Skipped(mount, reason))
+    return VolumeChoice(tuple(copied), tuple(skipped))
+
+
+def _reason_to_skip(mount: Mount, needed: tuple[PurePosixPath, ...]) -> str | None:
+    path = PurePosixPath(mount.path)
+    if not path.is_absolute() or ".." in path.parts:
+        return "its path in the pod is not an absolute one"
+    if mount.kind not in COPIED_KINDS:
+        return f"a {mount.kind} is not copied; volumes of that kind come in a later version"
+    if any(path.is_relative_to(tree) for tree in KERNELS_TREES):
+        return "the laptop's kernel serves that path"
+    if str(path) in SYSTEM_DIRECTORIES:
+        return "it would hide the laptop's own directory, which your command needs"
+    hidden = next((there for there in needed if there.is_relative_to(path)), None)
+    if hidden is not None:
+        return f"it would hide {hidden}, which your command needs"
+    return None

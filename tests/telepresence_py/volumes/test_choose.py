@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+
+from telepresence_py.model.network import Mount
+from telepresence_py.volumes.choose import choose
+
+
+def reason(path: str, kind: str = "configMap", needed: tuple[str, ...] = ()) -> str | None:
+    choice = choose([Mount(path, "v", kind)], needed)
+    assert len(choice.copied) + len(choice.skipped) == 1
+    return choice.skipped[0].reason if choice.skipped else None
+
+
+@pytest.mark.parametrize("kind", ["configMap", "secret", "projected", "downwardAPI", "emptyDir"])
+def test_small_kinds_are_copied(kind: str) -> None:
+    assert reason("/etc/orders", kind) is None
+
+
+@pytest.mark.parametrize("kind", ["persistentVolumeClaim", "hostPath", "nfs", "csi", "ephemeral", "image"])
+def test_other_kinds_are_skipped_and_named(kind: str) -> None:
+    assert kind in str(reason("/data", kind))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/var/run/secrets/kubernetes.io/serviceaccount",
+        "/etc/ssl/certs",
+        "/tmp/cache",
+        "/var/lib/orders",
+        "/opt",
+        "/home/app/config",
+    ],
+)
+def test_a_path_below_a_system_directory_is_copied(path: str) -> None:
+    assert reason(path) is None
+
+
+@pytest.mark.parametrize("path", ["/", "/tmp", "/etc", "/etc/", "/usr/lib", "/run", "/home", "/var/run"])
+def test_a_mount_never_hides_a_system_directory(path: str) -> None:
+    assert "hide" in str(reason(path, "emptyDir"))
+
+
+@pytest.mark.parametrize("path", ["/dev/shm", "/dev/termination-log", "/proc/x", "/sys/fs/cgroup"])
+def test_the_kernels_trees_are_left_alone(path: str) -> None:
+    assert "kernel" in str(reason(path, "emptyDir"))
+
+
+@pytest.mark.parametrize("path", ["/work", "/work/shop", "/work/shop/"])
+def test_a_mount_never_hides_what_the_command_needs(path: str) -> None:
+    assert "/work/shop" in str(reason(path, needed=("/work/shop",)))
+
+
+def test_a_mount_inside_or_beside_what_the_command_needs_is_copied() -> None:
+    assert reason("/work/shop/config", needed=("/work/shop",)) is None
+    assert reason("/work/sho", needed=("/work/shop",)) is None
+
+
+@pytest.mark.parametrize("path", ["relative", "/a/../etc"])
+def test_odd_paths_are_skipped(path: str) -> None:
+    assert reason(path) is not None
+
+
+def test_the_pods_order_is_kept() -> None:
+    mounts = [Mount("/a", "1", "secret"), Mount("/b", "2", "nfs"), Mount("/c", "3", "emptyDir")]
+    choice = choose(mounts)
+    assert choice.copied == (mounts[0], mounts[2])
+    assert [skipped.mount for skipped in choice.skipped] == [mounts[1]]
