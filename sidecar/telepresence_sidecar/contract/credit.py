@@ -1,0 +1,67 @@
+"""How many bytes of one stream may be under way. Pure.
+
+The receiver grants credit; the sender never exceeds it. A small window would bound the rate to window /
+round trip, a large one fills every queue between the ends and costs memory when the reader stalls. So a
+window starts small and doubles only while a whole window is consumed in less than two round trips: it
+settles between two and four times rate x round trip, and a stalled reader never grows it.
+"""
+
+from __future__ import annotations
+
+INITIAL_WINDOW = 256 << 10
+"""Bytes; what a sender may send on a new stream unasked."""
+
+LARGEST_WINDOW = 8 << 20
+
+SHORTEST_ROUND_TRIP = 0.001
+"""Seconds; below this, scheduling noise and not the path decides."""
+
+
+class GrowthBudget:
+    """Bytes by which all windows of one mux together may exceed their initial size."""
+
+    def __init__(self, total: int) -> None:
+        self._left = total
+
+    def take(self, count: int) -> bool:
+        if count > self._left:
+            return False
+        self._left -= count
+        return True
+
+    def give_back(self, count: int) -> None:
+        self._left += count
+
+
+class ReceiveWindow:
+    """One stream's window, at the receiving end. Times are monotonic seconds."""
+
+    def __init__(self, budget: GrowthBudget, now: float) -> None:
+        self.size = INITIAL_WINDOW
+        self._budget = budget
+        self._owed = 0
+        self._consumed = 0
+        self._since = now
+
+    def consume(self, count: int, now: float, round_trip: float) -> int:
+        """The reader took `count` bytes. Returns the credit to send now; 0 when it may wait."""
+        self._owed += count
+        self._consumed += count
+        if self._consumed >= self.size:
+            if now - self._since < 2 * max(round_trip, SHORTEST_ROUND_TRIP):
+                self._grow()
+            self._consumed, self._since = 0, now
+        if self._owed < self.size // 4:
+            return 0
+        credit, self._owed = self._owed, 0
+        return credit
+
+    def close(self) -> None:
+        """The stream is gone; its growth is there for others."""
+        self._budget.give_back(self.size - INITIAL_WINDOW)
+        self.size = INITIAL_WINDOW
+
+    def _grow(self) -> None:
+        if self.size * 2 <= LARGEST_WINDOW and self._budget.take(self.size):
+            self._owed += self.size
+            self.size *= 2

@@ -1,0 +1,226 @@
+"""Many streams over one ordered wire: both ends of the tunnel run this.
+
+Nothing ever stops globally: a stream whose reader stalls keeps its credit back and stops alone. What waits
+to be sent waits in the streams, not in the wire, so that whoever wakes with little to say goes first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from .credit import GrowthBudget, ReceiveWindow
+from .frames import (
+    DATAGRAM_KINDS,
+    Frame,
+    FrameReader,
+    FrameType,
+    Opening,
+    ProtocolError,
+    decode_message,
+    decode_number,
+    encode,
+    encode_message,
+)
+from .schedule import SMALL, Schedule
+from .stream import MuxStream
+
+BATCH = 64 << 10
+"""Bytes in one write to the wire; frames of several streams share it."""
+
+_STAMP = struct.Struct("!d")
+
+
+class Wire(Protocol):
+    """What carries the mux. Its owner calls the mux's `feed`, `drained` and `wire_lost`."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def room(self) -> int:
+        """Bytes that may be written now without queueing much; `drained` follows when it was 0 or less."""
+
+    def abort(self) -> None:
+        """End now; `wire_lost` may follow."""
+
+
+class Mux:
+    """One end. `on_open(stream)` tells of streams that the peer opened, to be accepted or refused;
+    `on_message(dict)` of messages, in order. `first_stream` is 1 on the laptop and 2 in the pod.
+    `memory` bounds in bytes by how much all receive windows together grow beyond their initial size.
+    Call `abort` to end it; `lost` is done when it has ended, whoever ended it."""
+
+    def __init__(
+        self,
+        wire: Wire,
+        first_stream: int,
+        on_open: Callable[[MuxStream], None],
+        on_message: Callable[[dict[str, object]], None],
+        memory: int = 64 << 20,
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[Exception | None] = self.loop.create_future()
+        self.round_trip = 0.05
+        self.last_heard = self.loop.time()
+        self._wire = wire
+        self._on_open = on_open
+        self._on_message = on_message
+        self._budget = GrowthBudget(memory)
+        self._streams: dict[int, MuxStream] = {}
+        self._next_stream = first_stream
+        self._last_of_peer = -1
+        self._reader = FrameReader()
+        self._control: list[bytes | memoryview] = []
+        self._schedule: Schedule[MuxStream] = Schedule()
+        self._flush_due = False
+        self._round_trips: deque[float] = deque(maxlen=8)
+        self._handlers: dict[FrameType, Callable[[Frame], None]] = {
+            FrameType.OPEN: self._open_received,
+            FrameType.MESSAGE: lambda frame: self._on_message(decode_message(frame.payload)),
+            FrameType.PING: lambda frame: self.send_control(encode(FrameType.PONG, 0, frame.payload)),
+            FrameType.PONG: self._pong_received,
+        }
+
+    def open(self, opening: Opening, first: bytes = b"") -> MuxStream:
+        """A new stream, at once: nothing is waited for. Small `first` bytes travel with OPEN."""
+        number = self._next_stream
+        self._next_stream += 2
+        stream = self._make(number, opening)
+        if self.lost.done():
+            stream.on_reset(errno.ECONNRESET)
+            return stream
+        rides = bool(first) and len(first) <= SMALL and opening.kind not in DATAGRAM_KINDS
+        if rides:
+            stream.spend(len(first))
+        payload = opening.encode() + (first if rides else b"")
+        self.send_control(encode(FrameType.OPEN, number, payload))
+        if first and not rides:
+            stream.write(first)
+        return stream
+
+    def send_message(self, message: dict[str, object]) -> None:
+        """Messages arrive in order; streams opened later arrive after them."""
+        self.send_control(encode_message(message))
+
+    def ping(self) -> None:
+        """Asks for a PONG, which renews `last_heard` and measures `round_trip`."""
+        self.send_control(encode(FrameType.PING, 0, _STAMP.pack(self.loop.time())))
+
+    def abort(self) -> None:
+        """End now: every stream is lost, the wire is aborted."""
+        self.wire_lost(None)
+
+    # --- what the owner of the wire calls --------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Bytes of the wire, cut anywhere."""
+        self.last_heard = self.loop.time()
+        try:
+            for frame in self._reader.feed(data):
+                if self.lost.done():
+                    return
+                self._received(frame)
+        except ProtocolError as error:
+            self.wire_lost(error)
+
+    def drained(self) -> None:
+        """The wire has room again."""
+        self._wake()
+
+    def wire_lost(self, reason: Exception | None) -> None:
+        """The wire is gone, or of no use any more. May be called twice."""
+        if self.lost.done():
+            return
+        self.lost.set_result(reason)
+        for stream in list(self._streams.values()):
+            stream.on_reset(errno.ECONNRESET)
+        self._streams.clear()
+        self._control.clear()
+        self._wire.abort()
+
+    # --- what a stream calls ---------------------------------------------------------------------------
+
+    def send_control(self, frame: bytes) -> None:
+        if not self.lost.done():
+            self._control.append(frame)
+            self._wake()
+
+    def want_turn(self, stream: MuxStream, queued: int) -> None:
+        self._schedule.wake(stream, queued)
+        self._wake()
+
+    def forget(self, stream: MuxStream) -> None:
+        self._streams.pop(stream.number, None)
+
+    # --- inside ----------------------------------------------------------------------------------------
+
+    def _make(self, number: int, opening: Opening) -> MuxStream:
+        window = ReceiveWindow(self._budget, self.loop.time())
+        stream = self._streams[number] = MuxStream(self, number, opening, window)
+        return stream
+
+    def _wake(self) -> None:
+        if not self._flush_due and not self.lost.done():
+            self._flush_due = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self.lost.done():
+            return
+        data: list[bytes | memoryview] = []
+        self._schedule.run(min(self._wire.room(), BATCH), lambda stream: stream.take(data))
+        batch, self._control = self._control, []
+        batch += data
+        if batch:
+            self._wire.write(b"".join(batch))
+        if len(self._schedule) and self._wire.room() > 0:
+            self._wake()
+
+    def _received(self, frame: Frame) -> None:
+        handler = self._handlers.get(frame.type)
+        if handler is not None:
+            handler(frame)
+            return
+        stream = self._streams.get(frame.stream)
+        if stream is None:  # it ended here while this was under way
+            return
+        try:
+            self._stream_received(stream, frame)
+        except ProtocolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a relay's bug must not end the other streams
+            self.loop.call_exception_handler(
+                {"message": f"stream {stream.number} failed", "exception": error}
+            )
+            stream.abort()
+
+    def _stream_received(self, stream: MuxStream, frame: Frame) -> None:
+        if frame.type is FrameType.DATA:
+            stream.on_data(frame.payload)
+        elif frame.type is FrameType.WINDOW:
+            stream.on_credit(decode_number(frame.payload))
+        elif frame.type is FrameType.EOF:
+            stream.on_eof()
+        elif frame.type is FrameType.OPENED:
+            stream.on_opened()
+        else:
+            stream.on_reset(decode_number(frame.payload))
+
+    def _open_received(self, frame: Frame) -> None:
+        if frame.stream % 2 == self._next_stream % 2 or frame.stream <= self._last_of_peer:
+            raise ProtocolError(f"stream {frame.stream} cannot be opened")
+        self._last_of_peer = frame.stream
+        stream = self._make(frame.stream, Opening.decode(frame.payload))
+        stream.on_first()
+        self._on_open(stream)
+
+    def _pong_received(self, frame: Frame) -> None:
+        if len(frame.payload) != _STAMP.size:
+            raise ProtocolError("PONG of a wrong length")
+        (sent,) = _STAMP.unpack(frame.payload)
+        self._round_trips.append(max(0.0, self.loop.time() - sent))
+        self.round_trip = min(self._round_trips)

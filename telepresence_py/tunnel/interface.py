@@ -1,0 +1,106 @@
+"""What the other rooms know of the tunnel. The real one and the fake pass one conformance suite.
+
+Addresses and ports named here are those of the pod's side: "out" leaves the pod, "in" arrives at it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from telepresence_py.model.network import PodFacts
+from telepresence_sidecar.contract.splice import Splice, reset
+from telepresence_sidecar.contract.stream import MuxStream
+
+__all__ = ["DatagramFlow", "FileReport", "MuxStream", "OnConnection", "PodFiles", "Splice", "Tunnel", "reset"]
+
+OnConnection = Callable[[MuxStream, int, tuple[str, int]], None]
+"""on_connection(stream, pod_port, peer): answer with `stream.accept()` or `stream.refuse(errno)`."""
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What the pod says of one path before it sends it.
+
+    `refusal` is empty when the tar stream follows, else a clause that says why it does not. `kind` is
+    "directory", "file" or "missing". `files` and `size` (bytes) count regular files, as far as the pod
+    looked: it stops at the limits. `unreadable` are relative paths that the tar stream leaves out.
+    """
+
+    path: str
+    kind: str
+    files: int
+    size: int
+    refusal: str = ""
+    unreadable: tuple[str, ...] = ()
+
+
+class PodFiles(Protocol):
+    """The contents of one path of the pod."""
+
+    report: FileReport
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The tar stream (pax), to be read once, under trio; empty after a refusal. Names are relative to
+        the path; of a single file, its base name. OSError when it breaks off."""
+
+
+class DatagramFlow(Protocol):
+    """One UDP flow out of the pod, from one source port. Ends by itself when unused for two minutes."""
+
+    def send(self, datagram: bytes) -> None:
+        """Never waits; drops when too much is under way, and after the end."""
+
+    def close(self) -> None: ...
+
+
+class Tunnel(Protocol):
+    """One pod's tunnel. Owned by `open_tunnel`; all of it ends with that block. Methods that are not async
+    may be called from trio and from asyncio alike."""
+
+    facts: PodFacts
+    unserved_ports: Mapping[int, str]
+    """Ports of the workload on which the sidecar could not listen, and why."""
+    lost: trio.Event
+    """Set when the link or the sidecar is gone; every stream is then lost as well."""
+
+    def open(self, host: str, port: int, first: bytes = b"") -> MuxStream:
+        """A TCP connection from the pod to host:port. Usable at once; `opened` tells how connect(2) went."""
+
+    def datagrams(
+        self, host: str, port: int, on_datagram: Callable[[bytes], None], on_end: Callable[[int], None]
+    ) -> DatagramFlow:
+        """A UDP flow from the pod to host:port. `on_end(errno)` is called once unless closed before:
+        ECONNREFUSED when nobody is there, ETIMEDOUT when it was unused too long, ECONNRESET when the tunnel
+        is lost."""
+
+    async def resolve(self, query: bytes) -> bytes:
+        """Asks the pod's name servers a raw DNS message, as an asyncio coroutine. The pod tries each,
+        repeats, and asks over TCP when the answer was truncated. OSError (ETIMEDOUT, ...) when none
+        answers."""
+
+    def listen(self, on_connection: OnConnection) -> None:
+        """Who takes connections that arrive in the pod. Streams come only for ports of `set_listening`. One
+        that is refused with ECONNREFUSED goes on waiting in the pod, with its bytes, and comes again."""
+
+    def set_listening(self, pod_ports: frozenset[int]) -> None:
+        """The pod's ports on which connections are taken from now on; those to others wait in the pod."""
+
+    def set_ready(self, ready: bool) -> None:
+        """What the pod answers to its readiness probe."""
+
+    def files(self, path: str, max_bytes: int, max_files: int) -> AbstractAsyncContextManager[PodFiles]:
+        """Report and contents of a directory or file of the pod, in one round trip; under trio. Ask for
+        several paths concurrently. OSError when the tunnel is lost."""
+
+    async def hand_over(self, pod_addresses: tuple[str, ...]) -> None:
+        """Under trio: connections that wait, and all later ones, go to the restored original at the first
+        of these addresses that answers. Returns when the sidecar knows."""
+
+    async def leave(self) -> None:
+        """Under trio: say goodbye, so that the sidecar need not wait for us. After `hand_over` it goes on
+        forwarding until it is told to stop, else it exits at once. `lost` is set on return."""
