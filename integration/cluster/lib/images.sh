@@ -72,7 +72,7 @@ build_image() { # build_image TAG DOCKERFILE CONTEXT [buildah arguments]
 ctr_on() { # ctr_on NODE ARGUMENTS...
     local n=$1
     shift
-    ctr -a "$state/node$n/run-containerd/containerd.sock" -n k8s.io "$@"
+    ctr -a "$state/node$n/containerd.sock" -n k8s.io "$@"
 }
 
 load_on() { # load_on NODE FILE...: what this node already imported, by time and size, is skipped

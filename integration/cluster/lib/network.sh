@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 
 start_network() {
-    ip link add "$bridge" type bridge
+    # without snooping: it drops the first neighbour solicitation, and the first IPv6 packet waits a second
+    ip link add "$bridge" type bridge mcast_snooping 0
     ip addr add "$bridge_v4/24" dev "$bridge"
     ip addr add "$bridge_v6/64" dev "$bridge" nodad
     ip link set "$bridge" up

@@ -76,7 +76,7 @@ version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
 [grpc]
-  address = "/run/containerd/containerd.sock"
+  address = "$dir/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "localhost/pause:1"
   restrict_oom_score_adj = true
@@ -106,7 +106,7 @@ cgroupDriver: cgroupfs
 cgroupRoot: /$(node_namespace "$n")
 clusterDNS: ["$dns_v4"]
 clusterDomain: cluster.local
-containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+containerRuntimeEndpoint: unix://$dir/containerd.sock
 volumePluginDir: /var/lib/kubelet/volume-plugins
 failSwapOn: false
 syncFrequency: 5s
