@@ -70,6 +70,6 @@ class DoorSocket:
 
 
 def send_with_descriptors(sock: socket.socket, line: bytes, descriptors: Sequence[int]) -> None:
-    """Send one encoded message and its descriptors on a blocking socket; the descriptors stay the caller's."""
+    """Send an encoded message and its descriptors on a blocking socket; whoever calls closes them."""
     sent = socket.send_fds(sock, [line], list(descriptors)) if descriptors else 0
     sock.sendall(line[sent:])

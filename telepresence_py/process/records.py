@@ -37,7 +37,7 @@ def runtime_directory() -> Path:
 
 
 def process_start(pid: int) -> int | None:
-    """When the process began, in clock ticks since boot (proc(5), /proc/<pid>/stat field 22); None if gone."""
+    """When the process began, in clock ticks since boot (field 22 of /proc/<pid>/stat); None if gone."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,0 +1,213 @@
+"""The child: executed in the session's namespaces, yet an ordinary member of the caller's terminal session.
+
+A process cannot enter a pid namespace itself, and one that entered a user namespace cannot leave it. So a
+short-lived joiner is forked; it enters all namespaces, clones the child with CLONE_PARENT (clone(2)) and
+ends: the child is the CLI's own child, in its process group. runc enters containers the same way.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import platform
+import select
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from telepresence_py.model.errors import (
+    CommandNotExecutable,
+    CommandNotFound,
+    InternalError,
+    PreconditionFailed,
+    TelepresenceError,
+)
+from telepresence_py.process import kernel
+from telepresence_py.process.command import execute, not_executable, not_found
+
+NAMESPACES = {
+    # in the order of joining: the user namespace gives the right to join the others
+    "user": kernel.CLONE_NEWUSER,
+    "net": kernel.CLONE_NEWNET,
+    "uts": kernel.CLONE_NEWUTS,
+    "mnt": kernel.CLONE_NEWNS,
+    "pid": kernel.CLONE_NEWPID,
+}
+
+_CLONE_PARENT = 0x0000_8000
+_CLONE_NUMBERS = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """What to execute and where. `environment` is whole. `namespaces` maps kinds of NAMESPACES to
+    descriptors, which stay the caller's. `signal_mask` is what the child shall have blocked."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: str
+    namespaces: Mapping[str, int]
+    signal_mask: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Exited:
+    """`status`: exit code 0 to 255, or minus the number of the signal that ended it."""
+
+    status: int
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """By job control or SIGSTOP; `signal_number` is the signal that stopped it."""
+
+    signal_number: int
+
+
+@dataclass(frozen=True)
+class Child:
+    """A running child. `directory` is where it began: the caller's, or / where that one is hidden."""
+
+    pid: int
+    directory: str
+
+    def poll(self) -> Exited | Stopped | None:
+        """News of the child since the last call, without waiting. After `Exited` the pid is free again."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG | os.WUNTRACED)
+        if pid == 0:
+            return None
+        if os.WIFSTOPPED(status):
+            return Stopped(os.WSTOPSIG(status))
+        return Exited(os.waitstatus_to_exitcode(status))
+
+    def group(self) -> int:
+        """Its process group; an interactive shell makes one of its own."""
+        return os.getpgid(self.pid)
+
+    def send(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def is_stopped(self) -> bool:
+        """Whether it is stopped by job control now (not merely held by a debugger)."""
+        with open(f"/proc/{self.pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] == "T"
+
+
+def start_child(spec: ChildSpec) -> Child:
+    """Start the child; returns once it has become the command.
+
+    Must be called by the main thread: the child dies when the thread that called this does. Raises
+    CommandNotFound, CommandNotExecutable, or PreconditionFailed when a namespace cannot be joined.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    joiner = os.fork()
+    if joiner == 0:
+        os.close(reading)
+        _join_and_clone(spec, writing)
+    os.close(writing)
+    os.waitpid(joiner, 0)
+    with os.fdopen(reading, "rb") as pipe:
+        said: dict[str, object] = {}
+        for line in pipe:
+            said.update(json.loads(line))
+    if "failed" in said:
+        _reap(said)
+        raise _start_error(spec.command[0], said)
+    if not isinstance(pid := said.get("pid"), int):
+        raise InternalError("the process that should have become the command ended without a word")
+    return Child(pid, str(said.get("directory", "/")))
+
+
+def _reap(said: dict[str, object]) -> None:
+    if isinstance(pid := said.get("pid"), int):
+        os.waitpid(pid, 0)
+
+
+def _start_error(word: str, said: dict[str, object]) -> TelepresenceError:
+    number, reason = int(str(said["errno"])), str(said["reason"])
+    if said["failed"] == "join":
+        return PreconditionFailed(f"the child could not enter the session's namespaces: {reason}")
+    if number in (errno.ENOENT, errno.ENOTDIR):
+        return CommandNotFound(not_found(word))
+    return CommandNotExecutable(not_executable(word, reason))
+
+
+def _join_and_clone(spec: ChildSpec, pipe: int) -> NoReturn:
+    """The joiner's life. Nothing may escape from here: it would unwind a copy of the CLI."""
+    try:
+        for kind, flag in NAMESPACES.items():
+            if kind in spec.namespaces:
+                kernel.setns(spec.namespaces[kind], flag)
+        child = _clone_sibling()
+        if child == 0:
+            _become(spec, pipe)
+        _say(pipe, pid=child)
+        os._exit(0)
+    except OSError as error:
+        _say(pipe, failed="join", errno=error.errno, reason=error.strerror)
+    finally:
+        os._exit(1)
+
+
+def _become(spec: ChildSpec, pipe: int) -> NoReturn:
+    """The child's life before the command: single-threaded, forked, in the namespaces."""
+    try:
+        kernel.die_with_parent()
+        _end_if_orphan(pipe)
+        _say(pipe, directory=_enter(spec.directory))
+        # Python ignores these two; a program expects to die of them
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, spec.signal_mask)
+        execute(spec.command, spec.environment)
+    except OSError as error:
+        _say(pipe, failed="exec", errno=error.errno, reason=error.strerror)
+    except ValueError as error:
+        # a NUL in a word, or a variable's name that no environment can hold
+        _say(pipe, failed="exec", errno=errno.EINVAL, reason=str(error))
+    finally:
+        os._exit(127)
+
+
+def _end_if_orphan(pipe: int) -> None:
+    """The caller may have died before die_with_parent: then nobody reads the pipe."""
+    poll = select.poll()
+    poll.register(pipe, 0)
+    if any(events & select.POLLERR for _fd, events in poll.poll(0)):
+        os._exit(127)
+
+
+def _enter(directory: str) -> str:
+    """Joining a mount namespace led to its root; go back to where the caller was, if it is to be seen."""
+    try:
+        os.chdir(directory)
+    except OSError:
+        os.chdir("/")
+        return "/"
+    return directory
+
+
+def _clone_sibling() -> int:
+    """clone(2) with CLONE_PARENT: a fork whose result is the child of our parent. Returns as fork does.
+
+    Called with the interpreter's lock held (PyDLL), so that the copy owns it too; there are no other threads.
+    """
+    number = _CLONE_NUMBERS.get(platform.machine())
+    if number is None:
+        raise OSError(errno.ENOSYS, f"clone is not known for the architecture {platform.machine()}")
+    libc = ctypes.PyDLL(None, use_errno=True)
+    flags = ctypes.c_ulong(_CLONE_PARENT | signal.SIGCHLD)
+    nothing = ctypes.c_ulong(0)
+    result = int(libc.syscall(ctypes.c_long(number), flags, nothing, nothing, nothing, nothing))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"clone: {os.strerror(ctypes.get_errno())}")
+    return result
+
+
+def _say(pipe: int, **facts: object) -> None:
+    os.write(pipe, json.dumps(facts).encode() + b"\n")

@@ -1,0 +1,154 @@
+"""The child as a job of the caller's terminal: signals, ^Z and the foreground as if the CLI were not between.
+
+- What the terminal sends, it sends to the whole foreground group: never forwarded.
+- What was sent to the CLI alone is forwarded; what was sent to our group too, the child already has.
+- A child that stops, stops the CLI with the same signal, so that the shell sees its job stopped.
+- An interactive shell as the child makes a group of its own and takes the foreground: it is taken back after
+  its end, as such a shell cannot name our group from inside its pid namespace.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from typing import Self
+
+from telepresence_py.process import kernel
+from telepresence_py.process.child import Child, ChildSpec, Exited, Stopped, start_child
+from telepresence_py.process.kernel import SignalReceived
+from telepresence_py.process.terminal import Terminal
+from telepresence_py.process.witness import Witness
+
+_FORWARDED = frozenset(
+    {
+        signal.SIGHUP,
+        signal.SIGINT,
+        signal.SIGQUIT,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGALRM,
+        signal.SIGTERM,
+        signal.SIGTSTP,
+        signal.SIGCONT,
+        signal.SIGWINCH,
+    }
+)
+# a background CLI must neither stop when it prints nor when it gives the terminal away
+_UNHEEDED = frozenset({signal.SIGTTIN, signal.SIGTTOU})
+
+
+class SignalInbox:
+    """Takes the signals that matter off their usual course while the block lasts; `fileno` to wait on.
+
+    `caller_mask` is what was blocked before: the child gets it back.
+    """
+
+    def __enter__(self) -> Self:
+        self.caller_mask = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, _UNHEEDED))
+        self._fd = kernel.signalfd(_FORWARDED | {signal.SIGCHLD})
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        # what arrived last must not kill us now that all is done
+        self.read()
+        os.close(self._fd)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.caller_mask)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def read(self) -> list[SignalReceived]:
+        return kernel.read_signals(self._fd)
+
+
+class Job:
+    """One child from its start to its end. `with Job(spec) as job:`; raises what `start_child` raises.
+
+    Needs a `SignalInbox` to be open. Leaving the block early kills the child.
+    """
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self._spec = spec
+        self._terminal = Terminal()
+        self._witness = Witness()
+        self._status: int | None = None
+
+    def __enter__(self) -> Self:
+        self._terminal.__enter__()
+        self._had_foreground = self._terminal.foreground() == os.getpgrp()
+        self._witness.__enter__()
+        try:
+            self.child: Child = start_child(self._spec)
+        except BaseException:
+            self._witness.__exit__()
+            self._terminal.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._status is None:
+            self.child.send(signal.SIGKILL)
+            os.waitpid(self.child.pid, 0)
+        self._witness.__exit__()
+        self._terminal.__exit__()
+
+    def deliver(self, signals: Iterable[SignalReceived]) -> None:
+        """Forward what the child would have got without us."""
+        for received in signals:
+            if received.number == signal.SIGCHLD or self._status is not None:
+                continue
+            if received.number == signal.SIGCONT and not self._in_our_group():
+                self._continue_group()
+            elif received.code <= 0 and not self._has_it_already(received.number):
+                self.child.send(received.number)
+
+    def terminate(self, number: int) -> None:
+        """End the child: the signal, and SIGCONT so that a stopped one can obey."""
+        if self._status is None:
+            self.child.send(number)
+            self.child.send(signal.SIGCONT)
+
+    def poll(self) -> int | None:
+        """The child's status (minus a signal's number) once it ended; to be called after each SIGCHLD.
+
+        Returns only after a SIGCONT when the child was stopped: the CLI stops with it.
+        """
+        while self._status is None and (news := self.child.poll()) is not None:
+            match news:
+                case Stopped(number):
+                    self._stop_too(number)
+                case Exited(status):
+                    self._status = status
+                    self._take_foreground_back()
+        return self._status
+
+    def _in_our_group(self) -> bool:
+        return self.child.group() == os.getpgrp()
+
+    def _has_it_already(self, number: int) -> bool:
+        return self._in_our_group() and self._witness.also_got(number)
+
+    def _continue_group(self) -> None:
+        """`fg` of a child that leads a group of its own: the shell gave the terminal to ours."""
+        group = self.child.group()
+        if self._terminal.foreground() == os.getpgrp():
+            self._terminal.set_foreground(group)
+        os.killpg(group, signal.SIGCONT)
+
+    def _stop_too(self, number: int) -> None:
+        # without a terminal there is no shell that would continue us, only whoever stopped the child
+        if self._terminal.is_there and self.child.is_stopped():
+            stop_self(number)
+
+    def _take_foreground_back(self) -> None:
+        if self._had_foreground and self._terminal.foreground() != os.getpgrp():
+            self._terminal.set_foreground(os.getpgrp())
+
+
+def stop_self(number: int) -> None:
+    """Stop this process by the signal, whatever is blocked; returns when it was continued."""
+    # sent while still blocked, it merges with one that is pending already: one stop, not two
+    os.kill(os.getpid(), number)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
