@@ -1,0 +1,161 @@
+"""The program that makes the namespaces and lives in them: `python -I -m telepresence_py.isolation.agent FD`.
+
+FD is its end of a sequenced-packet socket to the session process; `messages` has what is said on it. Two
+processes: this one, in the laptop's process namespace, makes sockets on demand and cleans up; its child, the
+first of the child's process namespace (`first_process`), reaps orphans. When the session process ends, or
+closes its end, the first process is killed and the kernel kills everything in its namespace with it.
+
+Standard library only: starting takes as long as the imports. Never waits on anything of the child's.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NoReturn
+
+from telepresence_py.isolation import graft, mounts, network
+from telepresence_py.isolation.first_process import start_first_process
+from telepresence_py.isolation.messages import (
+    MOST_DESCRIPTORS,
+    Broken,
+    Handed,
+    Ready,
+    Refused,
+    decode_view,
+    encode,
+    requested_family,
+)
+from telepresence_py.isolation.names import LAPTOP_RESOLVERS
+from telepresence_py.isolation.namespaces import enter_other_namespaces, enter_user_namespace
+from telepresence_py.isolation.placeholders import Placeholders
+from telepresence_py.isolation.steps import Refusal, Step, StepRefused, taking
+from telepresence_py.model.network import NetworkView
+from telepresence_py.process.kernel import die_with_parent, signalfd
+
+_END_SECONDS = 3.0
+_OWN_NAMESPACES = ("user", "net", "mnt", "uts")
+
+
+def run(control: socket.socket) -> NoReturn:
+    """The agent's whole life, in a process of its own with a single thread; `control` as the module says."""
+    placeholders = Placeholders()
+    status = 1
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
+        ended = signalfd([signal.SIGTERM])
+        first = _set_up(control, _receive_view(control), placeholders)
+        _serve(control, first, ended)
+        _end(first)
+        status = 0
+    except StepRefused as refused:
+        _say(control, encode(Refused(refused.refusal)))
+    except BaseException:  # noqa: BLE001 the session process tells the user
+        _say(control, encode(Broken(traceback.format_exc()[-8000:])))
+    finally:
+        placeholders.remove()
+        os._exit(status)
+
+
+def _say(control: socket.socket, packet: bytes) -> None:
+    with suppress(OSError):
+        control.send(packet)
+
+
+def _receive_view(control: socket.socket) -> NetworkView:
+    _packet, (fd,), _flags, _address = socket.recv_fds(control, 16, 1)
+    with open(fd, "rb") as file:
+        file.seek(0)
+        return decode_view(file.read())
+
+
+def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholders) -> int:
+    """Make everything and hand it out; returns the first process's pid."""
+    # opened before anything is mounted over /proc, and still the laptop's: namespaces by pid are found in it
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
+    targets = [
+        graft.Target(path, "volume", path not in view.writable_volume_paths) for path in view.volume_paths
+    ]
+    contents = view.files | view.volume_files
+    targets += [graft.Target(path, "file") for path in contents]
+    found = mounts.find(target.path for target in targets)
+    plan = graft.plan(targets, found, mounts.existing_directories(LAPTOP_RESOLVERS))
+
+    session = os.getppid()
+    enter_user_namespace()
+    enter_other_namespaces(view.hostname)
+    die_with_parent(signal.SIGTERM)
+    if os.getppid() != session:
+        sys.exit("the session process ended meanwhile")
+    sockets, notices = network.bring_up(view.addresses)
+    with taking(Step.MOUNTS):
+        volumes = mounts.carry_out(plan, {path: contents[path] for path in plan.files}, placeholders)
+    with taking(Step.INIT):
+        first, more = start_first_process()
+
+    named = [(name, each.detach()) for name, each in sockets]
+    named += [(f"volume:{path}", fd) for path, fd in volumes.items()]
+    named += [(f"namespace:{kind}", _open_at(proc, f"self/ns/{kind}")) for kind in _OWN_NAMESPACES]
+    named.append(("namespace:pid", _open_at(proc, f"{first}/ns/pid")))
+    named.append(("network-tables", os.open("self/net", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)))
+    _hand_out(control, named)
+    os.close(proc)
+    control.send(encode(Ready((*plan.notices, *notices, *more))))
+    return first
+
+
+def _open_at(directory: int, path: str) -> int:
+    return os.open(path, os.O_RDONLY, dir_fd=directory)
+
+
+def _hand_out(control: socket.socket, named: Sequence[tuple[str, int]]) -> None:
+    for start in range(0, len(named), MOST_DESCRIPTORS):
+        part = named[start : start + MOST_DESCRIPTORS]
+        packet = encode(Handed(tuple(name for name, _fd in part)))
+        socket.send_fds(control, [packet], [fd for _name, fd in part])
+        for _name, fd in part:
+            os.close(fd)
+
+
+def _serve(control: socket.socket, first: int, ended: int) -> None:
+    """Answer requests until the session, the first process, or somebody by SIGTERM makes an end."""
+    poll = select.poll()
+    first_ended = os.pidfd_open(first)
+    for fd in (control.fileno(), first_ended, ended):
+        poll.register(fd, select.POLLIN)
+    while True:
+        ready = {fd for fd, _event in poll.poll()}
+        if first_ended in ready or ended in ready:
+            return
+        request = control.recv(64)
+        if not request:
+            return
+        _answer(control, requested_family(request))
+
+
+def _answer(control: socket.socket, family: int) -> None:
+    try:
+        with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as born_inside:
+            socket.send_fds(control, [encode(Handed(("socket",)))], [born_inside.fileno()])
+    except OSError as error:
+        refusal = Refusal(Step.LISTENERS, error.errno or 0, error.strerror or str(error))
+        _say(control, encode(Refused(refusal)))
+
+
+def _end(first: int) -> None:
+    """Kill the process namespace. Its end waits for processes whose parents are outside, so not for ever."""
+    with suppress(ProcessLookupError):
+        os.kill(first, signal.SIGKILL)
+    waiting = select.poll()
+    waiting.register(os.pidfd_open(first), select.POLLIN)
+    waiting.poll(_END_SECONDS * 1000)
+
+
+if __name__ == "__main__":
+    run(socket.socket(fileno=int(sys.argv[1])))

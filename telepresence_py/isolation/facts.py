@@ -1,0 +1,67 @@
+"""What this machine says about isolation, gathered once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """Settings that decide which method works, and why one does not. None where there is none.
+
+    `seccomp` is the mode of this process (2: filtered). `container` names what we seem to run in, or is empty.
+    """
+
+    platform: str
+    kernel: str
+    user_id: int
+    max_user_namespaces: int | None = None
+    max_net_namespaces: int | None = None
+    unprivileged_userns_clone: int | None = None
+    apparmor_restricts_userns: int | None = None
+    seccomp: int = 0
+    container: str = ""
+
+
+def gather() -> HostFacts:
+    """Reads files below /proc and /run only; changes nothing."""
+    return HostFacts(
+        platform=sys.platform,
+        kernel=os.uname().release,
+        user_id=os.geteuid(),
+        max_user_namespaces=_number("/proc/sys/user/max_user_namespaces"),
+        max_net_namespaces=_number("/proc/sys/user/max_net_namespaces"),
+        unprivileged_userns_clone=_number("/proc/sys/kernel/unprivileged_userns_clone"),
+        apparmor_restricts_userns=_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+        seccomp=_seccomp(),
+        container=_container(),
+    )
+
+
+def laptop_file(path: str) -> bytes | None:
+    """The contents of a file, or None if it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None
+
+
+def _number(path: str) -> int | None:
+    content = laptop_file(path)
+    return int(content) if content is not None else None
+
+
+def _seccomp() -> int:
+    for line in (laptop_file("/proc/self/status") or b"").splitlines():
+        if line.startswith(b"Seccomp:"):
+            return int(line.split()[1])
+    return 0
+
+
+def _container() -> str:
+    if os.path.exists("/.dockerenv"):
+        return "Docker"
+    return "a container" if os.path.exists("/run/.containerenv") else ""

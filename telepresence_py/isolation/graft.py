@@ -1,0 +1,191 @@
+"""PURE. Decides how directories and files come to paths that the laptop may not have, nor let us make.
+
+The laptop's tree is not ours to change and no overlay works everywhere, so a missing path is made thus:
+
+- its deepest existing directory belongs to somebody else: that directory is covered by a tmpfs into which all
+  its entries are bound again (`Cover`); the missing path is made in the tmpfs. For `/` that is a new root.
+  The price: what the laptop creates in the covered directory itself later is not seen inside.
+- the user may write there (/tmp, home, a checkout): covering would take that away, so an empty directory or
+  file is made on the laptop, mounted over inside, and removed at the end (`MakeOnLaptop`).
+
+A path that exists is simply mounted over; only inside. Rules: covers come first, shallow before deep; then
+mounts, shallow before deep, so that a volume inside a volume finds its mount point in the outer one; at last
+everything that shall be read-only is sealed.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something to be at `path`: a volume (directory) or a file with given contents."""
+
+    path: str
+    kind: Literal["volume", "file"]
+    read_only: bool = True
+
+
+@dataclass(frozen=True)
+class Found:
+    """The laptop's side of a path. `real` is it without symbolic links; `existing` is the deepest part of
+    `real` that exists, a directory or not; `writable` and `occupied` say whether the user may create entries
+    in it, and whether it has some."""
+
+    real: str
+    existing: str
+    is_directory: bool
+    writable: bool
+    occupied: bool = False
+
+
+@dataclass(frozen=True)
+class Cover:
+    """A tmpfs over `directory` with its entries bound again, but for those in `without`."""
+
+    directory: str
+    without: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Hide:
+    """An empty tmpfs over an existing directory."""
+
+    directory: str
+
+
+@dataclass(frozen=True)
+class Make:
+    """A mount point (with parents) inside something that is ours."""
+
+    path: str
+    is_directory: bool
+
+
+@dataclass(frozen=True)
+class MakeOnLaptop:
+    """A mount point (with parents) in the laptop's own tree, to be removed at the end."""
+
+    path: str
+    is_directory: bool
+
+
+@dataclass(frozen=True)
+class MountVolume:
+    """A tmpfs of its own at `real`; known to the session as `path`."""
+
+    path: str
+    real: str
+    writable: bool
+
+
+@dataclass(frozen=True)
+class MountFile:
+    """The contents given for `path`, bound to `real`."""
+
+    path: str
+    real: str
+
+
+@dataclass(frozen=True)
+class Seal:
+    """From now on read-only. A volume is sealed by one more mount above it, since the mount below is the one
+    that the session writes through."""
+
+    directory: str
+    is_volume: bool
+
+
+Mounting = Cover | Hide | Make | MakeOnLaptop | MountVolume | MountFile | Seal
+
+
+@dataclass(frozen=True)
+class Graft:
+    """`steps` in their order; `notices` are sentences about what the user might not expect."""
+
+    steps: tuple[Mounting, ...]
+    notices: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The paths of the files that are mounted, as they were asked for."""
+        return tuple(step.path for step in self.steps if isinstance(step, MountFile))
+
+
+_KERNELS_OWN = ("/proc", "/sys")
+
+
+def plan(targets: Iterable[Target], found: Mapping[str, Found], hidden: Iterable[str] = ()) -> Graft:
+    """`found` has an entry for each target's path; `hidden` are existing directories, links resolved."""
+    notices = []
+    chosen = []
+    for target in sorted(targets, key=lambda target: _depth(found[target.path].real)):
+        real = found[target.path].real
+        if any(_is_within(real, own) for own in _KERNELS_OWN) or real == "/":
+            notices.append(
+                f"{target.path} of the pod is not shown to the command: it lies in the kernel's own tree"
+            )
+        else:
+            chosen.append(target)
+    hides = [Hide(directory) for directory in sorted(set(hidden), key=_depth)]
+    mounted = [hide.directory for hide in hides]
+    covers: dict[str, set[str]] = {}
+    makes: list[Mounting] = []
+    mounts: list[Mounting] = []
+    for target in chosen:
+        at = found[target.path]
+        makes_here = _mount_point(target, at, mounted, covers)
+        if isinstance(makes_here, MakeOnLaptop):
+            makes.append(makes_here)
+        elif makes_here is not None:
+            mounts.append(makes_here)
+        if target.kind == "volume":
+            if at.real == at.existing and at.is_directory and at.occupied:
+                notices.append(
+                    f"the pod's volume {target.path} stands before the laptop's own directory for the command"
+                )
+            mounts.append(MountVolume(target.path, at.real, not target.read_only))
+            mounted.append(at.real)
+        else:
+            mounts.append(MountFile(target.path, at.real))
+    seals: list[Mounting] = [
+        Seal(mount.real, True) for mount in mounts if isinstance(mount, MountVolume) and not mount.writable
+    ]
+    ordered = sorted(covers, key=_depth)
+    seals += [
+        Seal(directory, False) for directory in [*(hide.directory for hide in hides), *reversed(ordered)]
+    ]
+    first = [Cover(directory, frozenset(covers[directory])) for directory in ordered]
+    return Graft((*first, *makes, *hides, *mounts, *seals), tuple(notices))
+
+
+def _mount_point(
+    target: Target, at: Found, mounted: list[str], covers: dict[str, set[str]]
+) -> Make | MakeOnLaptop | None:
+    """What has to be made before the target can be mounted; adds to `covers` what must be covered for it."""
+    is_directory = target.kind == "volume"
+    if any(_is_within(at.real, mount) and at.real != mount for mount in mounted):
+        return Make(at.real, is_directory)
+    if at.existing == at.real and at.is_directory == is_directory:
+        return None
+    if at.is_directory and at.existing != at.real:
+        if at.writable:
+            return MakeOnLaptop(at.real, is_directory)
+        covers.setdefault(at.existing, set())
+        return Make(at.real, is_directory)
+    # the laptop has a file where the pod has a directory, or the other way round: it must give way
+    parent, name = posixpath.split(at.existing)
+    covers.setdefault(parent, set()).add(name)
+    return Make(at.real, is_directory)
+
+
+def _depth(path: str) -> tuple[int, str]:
+    return path.rstrip("/").count("/"), path
+
+
+def _is_within(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(directory.rstrip("/") + "/")

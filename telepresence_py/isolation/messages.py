@@ -1,0 +1,103 @@
+"""PURE. What the agent and the session process say to each other, as JSON on a sequenced-packet socket.
+
+1. session: one packet with one descriptor, a file that holds the NetworkView (`encode_view`).
+2. agent: `Refused`, and its end; or `Handed`s, each with as many descriptors as names, and then `Ready`.
+3. session: `socket_request(family)` as often as it likes; agent: `Handed(("socket",))` with it, or `Refused`.
+The end of the socket is the end of the agent and of every process in its namespaces.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import NamedTuple
+
+from telepresence_py.isolation.steps import Refusal, Step
+from telepresence_py.model.network import NetworkView
+
+MOST_DESCRIPTORS = 100
+"""Per packet; the kernel's limit is 253."""
+
+
+class Handed(NamedTuple):
+    """The packet carries these descriptors, in this order. Names are `kind` or `kind:detail`."""
+
+    names: tuple[str, ...]
+
+
+class Ready(NamedTuple):
+    """All stands. `notices` are sentences about what is less than perfect."""
+
+    notices: tuple[str, ...]
+
+
+class Refused(NamedTuple):
+    refusal: Refusal
+
+
+class Broken(NamedTuple):
+    """A bug of the agent's: its traceback."""
+
+    traceback: str
+
+
+def encode_view(view: NetworkView) -> bytes:
+    return json.dumps(
+        {
+            "hostname": view.hostname,
+            "addresses": view.addresses,
+            "files": _as_text(view.files),
+            "volume_paths": view.volume_paths,
+            "volume_files": _as_text(view.volume_files),
+            "writable_volume_paths": sorted(view.writable_volume_paths),
+        }
+    ).encode()
+
+
+def decode_view(data: bytes) -> NetworkView:
+    fields = json.loads(data)
+    return NetworkView(
+        hostname=fields["hostname"],
+        addresses=tuple(fields["addresses"]),
+        files=_as_bytes(fields["files"]),
+        volume_paths=tuple(fields["volume_paths"]),
+        volume_files=_as_bytes(fields["volume_files"]),
+        writable_volume_paths=frozenset(fields["writable_volume_paths"]),
+    )
+
+
+def _as_text(files: dict[str, bytes]) -> dict[str, str]:
+    return {path: base64.b64encode(content).decode() for path, content in files.items()}
+
+
+def _as_bytes(files: dict[str, str]) -> dict[str, bytes]:
+    return {path: base64.b64decode(content) for path, content in files.items()}
+
+
+def encode(message: Handed | Ready | Refused | Broken) -> bytes:
+    if isinstance(message, Refused):
+        step, errno, detail = message.refusal
+        return json.dumps({"is": "refused", "step": step.name, "errno": errno, "detail": detail}).encode()
+    return json.dumps({"is": type(message).__name__.lower(), **message._asdict()}).encode()
+
+
+def decode(packet: bytes) -> Handed | Ready | Refused | Broken:
+    fields = json.loads(packet)
+    match fields["is"]:
+        case "handed":
+            return Handed(tuple(fields["names"]))
+        case "ready":
+            return Ready(tuple(fields["notices"]))
+        case "refused":
+            return Refused(Refusal(Step[fields["step"]], fields["errno"], fields["detail"]))
+        case _:
+            return Broken(fields["traceback"])
+
+
+def socket_request(family: int) -> bytes:
+    return b"%d" % family
+
+
+def requested_family(packet: bytes) -> int:
+    """The inverse of `socket_request`."""
+    return int(packet)

@@ -1,0 +1,77 @@
+"""Leaves the laptop's namespaces, first of all for a user namespace in which we may do the rest."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+from telepresence_py.isolation.steps import Step, taking
+from telepresence_py.process import kernel
+
+
+def enter_user_namespace() -> None:
+    """A user namespace in which we are who we are, with every capability until we exec.
+
+    A plain user's namespace maps that user and group alone: other owners show as nobody, and setgroups is
+    refused. Root's maps every id that there is to itself, so that root inside still reads and writes other
+    users' files; where the kernel refuses that, root alone. The process must have a single thread.
+    """
+    uid, gid = os.geteuid(), os.getegid()
+    mapper = _Mapper() if uid == 0 else None
+    try:
+        with taking(Step.USER_NAMESPACE):
+            kernel.unshare(kernel.CLONE_NEWUSER)
+    except BaseException:
+        if mapper is not None:
+            mapper.end(False)
+        raise
+    if mapper is not None and mapper.end(True):
+        return
+    with taking(Step.ID_MAP):
+        own = Path("/proc/self")
+        (own / "setgroups").write_text("deny")
+        (own / "uid_map").write_text(f"{uid} {uid} 1")
+        (own / "gid_map").write_text(f"{gid} {gid} 1")
+
+
+def enter_other_namespaces(hostname: str) -> None:
+    """Network, mounts and host name of our own; our next child is the first of a new process namespace."""
+    with taking(Step.NAMESPACES):
+        kernel.unshare(kernel.CLONE_NEWNET | kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID)
+    with taking(Step.HOST_NAME):
+        socket.sethostname(hostname)
+
+
+class _Mapper:
+    """A child that stays behind in root's namespace: only from there may one map more than one id."""
+
+    def __init__(self) -> None:
+        listening, self._asking = os.pipe()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid == 0:
+            os.close(self._asking)
+            status = 1
+            try:
+                if os.read(listening, 1):
+                    for kind in ("gid_map", "uid_map"):
+                        rows = _every_id(Path("/proc/self", kind).read_text())
+                        Path("/proc", str(parent), kind).write_text(rows)
+                    status = 0
+            finally:
+                os._exit(status)
+        os.close(listening)
+
+    def end(self, is_wanted: bool) -> bool:
+        """Have it map, if wanted, and end; whether it did."""
+        if is_wanted:
+            os.write(self._asking, b"!")
+        os.close(self._asking)
+        return os.waitpid(self._pid, 0)[1] == 0
+
+
+def _every_id(own_map: str) -> str:
+    """The map that gives every id of this one (uid_map or gid_map) to itself."""
+    rows = (line.split() for line in own_map.splitlines())
+    return "".join(f"{first} {first} {count}\n" for first, _outside, count in rows)

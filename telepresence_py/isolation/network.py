@@ -1,0 +1,133 @@
+"""Makes the network namespace that we are in the pod's, and every connection lead to our sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from telepresence_py.isolation import netlink_socket
+from telepresence_py.isolation.netlink import add_address, add_anyip_route, add_link, set_link_up
+from telepresence_py.isolation.nftables import Capture, capture_requests
+from telepresence_py.isolation.steps import Step, taking
+
+CAPTURE_PORT = 64998
+LOOPBACK_PORT = 64999
+"""Ports of our listeners in the child's world, above the ephemeral ones; nobody else can listen there."""
+
+INTERFACE = "eth0"
+
+# <linux/in.h>, <linux/in6.h>: Python has no names for them
+_IP_TRANSPARENT = 19
+_IP_RECVORIGDSTADDR = 20
+_IPV6_RECVORIGDSTADDR = 74
+_IPV6_TRANSPARENT = 75
+
+_INTERFACE_KINDS = ("dummy", "bridge", "veth")
+_BACKLOG = 4096
+
+
+def pack(address: str) -> bytes:
+    """An IP address as the bytes that netlink wants."""
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+
+
+def bring_up(addresses: Iterable[str]) -> tuple[list[tuple[str, socket.socket]], list[str]]:
+    """Interface, addresses, routes, capture, sockets. Returns the sockets, named, and notices.
+
+    A family in which the pod has no address gets no route: connecting in it fails at once, as in the pod.
+    The names are tcp, loopback, udp and raw; there may be two of each, by family.
+    """
+    packed = [pack(address) for address in addresses]
+    notices = _relax()
+    with taking(Step.INTERFACE):
+        _bring_up_interface(packed)
+    sockets = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        own = tuple(each for each in packed if (len(each) == 4) == (family == socket.AF_INET))
+        if family == socket.AF_INET6 and not own and not _has_ipv6():
+            continue
+        if own:
+            with taking(Step.ROUTE):
+                route = add_anyip_route(socket.if_nametoindex("lo"), own[0])
+                netlink_socket.exchange(netlink_socket.ROUTE, [route])
+        with taking(Step.CAPTURE):
+            capture = Capture(family, own, CAPTURE_PORT, LOOPBACK_PORT)
+            netlink_socket.exchange(netlink_socket.NETFILTER, capture_requests(capture))
+        with taking(Step.LISTENERS):
+            sockets += _open_sockets(family, is_captured=bool(own))
+    return sockets, notices
+
+
+def _has_ipv6() -> bool:
+    return Path("/proc/net/if_inet6").exists()
+
+
+def _relax() -> list[str]:
+    """What the pod's runtime allows: ports below 1024 and ping for everybody. Some containers refuse."""
+    notices = []
+    # systems that switch IPv6 off do so for new namespaces too
+    with suppress(OSError):
+        Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("0")
+    try:
+        Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
+    except OSError as error:
+        notices.append(f"the command cannot listen on ports below 1024: {error.strerror}")
+    # only ids that are mapped are legal
+    for groups in ("0 2147483647", f"{os.getegid()} {os.getegid()}"):
+        with suppress(OSError):
+            Path("/proc/sys/net/ipv4/ping_group_range").write_text(groups)
+            break
+    return notices
+
+
+def _bring_up_interface(packed: list[bytes]) -> None:
+    """No packet ever uses it, but some programs want an interface other than `lo` with the address."""
+    route = netlink_socket.ROUTE
+    netlink_socket.exchange(route, [set_link_up(socket.if_nametoindex("lo"))])
+    _add_interface()
+    index = socket.if_nametoindex(INTERFACE)
+    netlink_socket.exchange(route, [set_link_up(index), *(add_address(index, each) for each in packed)])
+
+
+def _add_interface() -> None:
+    refused: OSError | None = None
+    for kind in _INTERFACE_KINDS:
+        try:
+            netlink_socket.exchange(netlink_socket.ROUTE, [add_link(INTERFACE, kind)])
+        except OSError as error:
+            refused = refused or error
+        else:
+            return
+    assert refused is not None
+    raise refused
+
+
+def _open_sockets(family: int, is_captured: bool) -> list[tuple[str, socket.socket]]:
+    sockets = [("loopback", _transparent(family, socket.SOCK_STREAM, LOOPBACK_PORT))]
+    if is_captured:
+        sockets.append(("tcp", _transparent(family, socket.SOCK_STREAM, CAPTURE_PORT)))
+        sockets.append(("udp", _transparent(family, socket.SOCK_DGRAM, CAPTURE_PORT)))
+        # replies come from foreign addresses: written with their headers, they need neither bind nor agent
+        sockets.append(("raw", socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW)))
+    for _name, each in sockets:
+        each.setblocking(False)
+    return sockets
+
+
+def _transparent(family: int, kind: int, port: int) -> socket.socket:
+    is_v4 = family == socket.AF_INET
+    level = socket.IPPROTO_IP if is_v4 else socket.IPPROTO_IPV6
+    made = socket.socket(family, kind)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if not is_v4:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    made.setsockopt(level, _IP_TRANSPARENT if is_v4 else _IPV6_TRANSPARENT, 1)
+    if kind == socket.SOCK_DGRAM:
+        made.setsockopt(level, _IP_RECVORIGDSTADDR if is_v4 else _IPV6_RECVORIGDSTADDR, 1)
+    made.bind(("0.0.0.0" if is_v4 else "::", port))
+    if kind == socket.SOCK_STREAM:
+        made.listen(_BACKLOG)
+    return made
