@@ -1,0 +1,219 @@
+"""The child's UDP: a socket of the child and a destination are a flow out of the pod; answers go back as packets.
+
+Captured datagrams arrive on one socket per family with their destination beside them. The answer has to
+come from that destination, and no socket may be bound to it (the child could hold the port): so a raw socket
+of the child's world sends whole packets. Queries to the pod's name servers are no flow: they are answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import NamedTuple, Protocol
+
+from telepresence_py.forward.flows import IdleTable
+from telepresence_py.forward.outbound import ChooseTunnel
+from telepresence_py.forward.packets import Endpoint, endpoint_of, udp_packet
+from telepresence_py.tunnel.interface import DatagramFlow
+
+log = logging.getLogger(__name__)
+
+# ip(7) and linux/in6.h; Python names neither
+IP_RECVORIGDSTADDR = 20
+IPV6_RECVORIGDSTADDR = 74
+
+DNS_PORT = 53
+AT_ONCE = 64
+"""Datagrams taken from one socket before others get their turn."""
+
+Answer = Callable[[bytes], Awaitable[bytes | None]]
+"""A coroutine function of asyncio: a DNS query to its answer, or None for none."""
+
+
+class RawSocket(Protocol):
+    """A raw socket (IPPROTO_RAW) of the child's world: what is sent is a whole IP packet."""
+
+    def sendto(self, packet: bytes, address: tuple[str, int], /) -> int: ...
+
+
+@dataclass(frozen=True)
+class NameServers:
+    """The pod's name servers: datagrams to port 53 of these addresses are answered by `answer`."""
+
+    addresses: frozenset[str]
+    answer: Answer
+
+
+@dataclass(frozen=True)
+class FlowLimits:
+    """Beyond `most_flows` the one unused for longest ends; beyond `most_queries` a query is dropped, as the
+    asker will ask again."""
+
+    idle_seconds: float = 60.0
+    most_flows: int = 4096
+    most_queries: int = 1024
+    clock: Callable[[], float] = time.monotonic
+
+
+class FlowKey(NamedTuple):
+    child: Endpoint
+    destination: Endpoint
+
+
+@asynccontextmanager
+async def serve_datagrams(
+    sockets: Iterable[socket.socket],
+    raw_sockets: Mapping[int, RawSocket],
+    choose_tunnel: ChooseTunnel,
+    name_servers: NameServers,
+    limits: FlowLimits | None = None,
+) -> AsyncIterator[Datagrams]:
+    """Serves until the block ends, which ends every flow. Yields the service, for looking into.
+
+    `sockets` receive the child's datagrams; `raw_sockets` are by address family. All stay open and the
+    caller's. Works within an asyncio loop, and under trio as its guest; never waits.
+    """
+    service = Datagrams(raw_sockets, choose_tunnel, name_servers, limits or FlowLimits())
+    loop = asyncio.get_running_loop()
+    readers = tuple(sockets)
+    for reader in readers:
+        reader.setblocking(False)
+        _ask_for_destinations(reader)
+        loop.add_reader(reader, service.readable, reader)
+    try:
+        yield service
+    finally:
+        for reader in readers:
+            loop.remove_reader(reader)
+        service.close()
+
+
+class Datagrams:
+    """The flows and queries under way. Made and closed by `serve_datagrams`."""
+
+    def __init__(
+        self,
+        raw_sockets: Mapping[int, RawSocket],
+        choose_tunnel: ChooseTunnel,
+        name_servers: NameServers,
+        limits: FlowLimits,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._raw_sockets = raw_sockets
+        self._choose_tunnel = choose_tunnel
+        self._servers = frozenset(str(ip_address(address)) for address in name_servers.addresses)
+        self._answer = name_servers.answer
+        self._limits = limits
+        self._flows: IdleTable[FlowKey, DatagramFlow] = IdleTable(limits.most_flows, limits.idle_seconds)
+        self._queries: set[asyncio.Task[None]] = set()
+        self._sweep = self._loop.call_later(limits.idle_seconds / 4, self._sweep_due)
+
+    def __len__(self) -> int:
+        return len(self._flows)
+
+    def readable(self, reader: socket.socket) -> None:
+        for _ in range(AT_ONCE):
+            try:
+                datagram, ancillary, _, source = reader.recvmsg(65536, 256)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:  # an error of an earlier datagram; the next call is for the next one
+                log.debug("a captured datagram could not be received: %s", error)
+                continue
+            destination = original_destination(ancillary)
+            if destination is not None:
+                self.from_child(FlowKey(endpoint_of(source), destination), datagram)
+
+    def from_child(self, key: FlowKey, datagram: bytes) -> None:
+        if key.destination.port == DNS_PORT and key.destination.address in self._servers:
+            if len(self._queries) < self._limits.most_queries:
+                task = self._loop.create_task(self._resolve(key, datagram))
+                self._queries.add(task)
+                task.add_done_callback(self._queries.discard)
+            return
+        now = self._limits.clock()
+        flow = self._flows.use(key, now)
+        if flow is None:
+            flow = self._begin(key, now)
+        if flow is not None:
+            flow.send(datagram)
+
+    def expire(self) -> None:
+        """Ends the flows that are unused for too long by now."""
+        for flow in self._flows.expire(self._limits.clock()):
+            flow.close()
+
+    def close(self) -> None:
+        self._sweep.cancel()
+        for query in tuple(self._queries):
+            query.cancel()
+        for flow in self._flows.clear():
+            flow.close()
+
+    def _begin(self, key: FlowKey, now: float) -> DatagramFlow | None:
+        tunnel = self._choose_tunnel()
+        if tunnel is None:
+            return None
+        flow = tunnel.datagrams(
+            key.destination.address,
+            key.destination.port,
+            on_datagram=lambda datagram: self._from_pod(key, datagram),
+            on_end=lambda _: self._ended(key),
+        )
+        for gone in self._flows.add(key, flow, now):
+            gone.close()
+        return flow
+
+    def _from_pod(self, key: FlowKey, datagram: bytes) -> None:
+        self._flows.use(key, self._limits.clock())
+        self._to_child(key, datagram)
+
+    def _ended(self, key: FlowKey) -> None:
+        self._flows.remove(key)
+
+    async def _resolve(self, key: FlowKey, query: bytes) -> None:
+        answer = await self._answer(query)
+        if answer is not None:
+            self._to_child(key, answer)
+
+    def _to_child(self, key: FlowKey, datagram: bytes) -> None:
+        family = socket.AF_INET6 if ":" in key.child.address else socket.AF_INET
+        raw = self._raw_sockets.get(family)
+        if raw is None:
+            return
+        try:
+            raw.sendto(udp_packet(key.destination, key.child, datagram), (key.child.address, 0))
+        except (OSError, ValueError) as error:  # a datagram may be lost
+            log.debug("a datagram of %s port %s is lost: %s", *key.destination, error)
+
+    def _sweep_due(self) -> None:
+        self.expire()
+        self._sweep = self._loop.call_later(self._limits.idle_seconds / 4, self._sweep_due)
+
+
+def original_destination(ancillary: Iterable[tuple[int, int, bytes]]) -> Endpoint | None:
+    """Where the child sent the datagram to: a sockaddr_in or sockaddr_in6 among the control messages."""
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IP and kind == IP_RECVORIGDSTADDR:
+            return Endpoint(socket.inet_ntop(socket.AF_INET, data[4:8]), _port(data))
+        if level == socket.IPPROTO_IPV6 and kind == IPV6_RECVORIGDSTADDR:
+            return endpoint_of((socket.inet_ntop(socket.AF_INET6, data[8:24]), _port(data)))
+    return None
+
+
+def _port(sockaddr: bytes) -> int:
+    return int(struct.unpack_from(">H", sockaddr, 2)[0])
+
+
+def _ask_for_destinations(reader: socket.socket) -> None:
+    if reader.family == socket.AF_INET6:
+        reader.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVORIGDSTADDR, 1)
+    else:
+        reader.setsockopt(socket.IPPROTO_IP, IP_RECVORIGDSTADDR, 1)

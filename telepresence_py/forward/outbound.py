@@ -1,0 +1,131 @@
+"""The child's TCP connections, opened again from inside the pod; those to `localhost`, from the laptop.
+
+To the child a connection stands as soon as it is captured. What went wrong behind it is therefore told by a
+reset: a refused connection looks like one that broke at once, never like an answer of no bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+from telepresence_py.forward.accepting import Accepting
+from telepresence_py.forward.joining import Joints, reset_socket
+from telepresence_py.forward.packets import Endpoint, endpoint_of
+from telepresence_py.tunnel.interface import Tunnel
+
+log = logging.getLogger(__name__)
+
+ChooseTunnel = Callable[[], Tunnel | None]
+"""The tunnel for a new connection, of however many pods there are; None while none lives."""
+
+FIRST_BYTES = 4 << 10
+"""So many travel with the request to connect, if the child has sent them already."""
+
+LAPTOP_DEADLINE = 10.0
+"""Seconds for connecting to a port of the laptop's loopback."""
+
+SAME_PLACE = {"::1": "127.0.0.1", "127.0.0.1": "::1"}
+"""`localhost` has two addresses. A child to which ::1 seemed to answer will not try the other by itself."""
+
+
+@asynccontextmanager
+async def serve_outbound(
+    listeners: Iterable[socket.socket],
+    loopback_listeners: Iterable[socket.socket],
+    choose_tunnel: ChooseTunnel,
+    refuse_from: Callable[[Endpoint], bool] = lambda _: False,
+) -> AsyncIterator[Joints]:
+    """Serves until the block ends, which resets every connection. Yields them, for counting.
+
+    Both kinds of listeners hand out connections whose getsockname() is where the child wanted to go; they
+    stay open and the caller's. What `loopback_listeners` accept goes to the same address and port of the
+    laptop, unless `refuse_from(peer)` says that it is not the child that asks. Works within an asyncio loop,
+    and under trio as its guest; never waits.
+    """
+    joints = Joints()
+    outbound = _Outbound(joints, choose_tunnel, refuse_from)
+    accepting = (Accepting(listeners, outbound.to_pod), Accepting(loopback_listeners, outbound.to_laptop))
+    try:
+        yield joints
+    finally:
+        for listening in accepting:
+            listening.close()
+        joints.abort()
+
+
+class _Outbound:
+    def __init__(
+        self, joints: Joints, choose_tunnel: ChooseTunnel, refuse_from: Callable[[Endpoint], bool]
+    ) -> None:
+        self._joints = joints
+        self._choose_tunnel = choose_tunnel
+        self._refuse_from = refuse_from
+
+    def to_pod(self, connection: socket.socket) -> None:
+        tunnel = self._choose_tunnel()
+        if tunnel is None:
+            reset_socket(connection)
+            return
+        try:
+            destination = endpoint_of(connection.getsockname())
+            first = _bytes_already_there(connection)
+        except OSError:  # the child closed it before we came to it
+            reset_socket(connection)
+            return
+        stream = tunnel.open(destination.address, destination.port, first)
+        self._joints.start(self._joints.to_stream(connection, stream))
+
+    def to_laptop(self, connection: socket.socket) -> None:
+        try:
+            destination = endpoint_of(connection.getsockname())
+            peer = endpoint_of(connection.getpeername())
+        except OSError:
+            reset_socket(connection)
+            return
+        if not ip_address(destination.address).is_loopback or self._refuse_from(peer):
+            reset_socket(connection)
+            return
+        self._joints.start(self._dial_laptop(connection, destination))
+
+    async def _dial_laptop(self, connection: socket.socket, destination: Endpoint) -> None:
+        try:
+            try:
+                dialled = await _connect(destination)
+            except ConnectionRefusedError:
+                if destination.address not in SAME_PLACE:
+                    raise
+                dialled = await _connect(destination._replace(address=SAME_PLACE[destination.address]))
+        except OSError as error:
+            log.debug("nobody on the laptop at %s port %s: %s", *destination, error)
+            reset_socket(connection)
+        except BaseException:
+            reset_socket(connection)
+            raise
+        else:
+            await self._joints.to_socket(connection, dialled)
+
+
+async def _connect(destination: Endpoint) -> socket.socket:
+    """A connected, non-blocking socket of the laptop; OSError, also when it takes too long."""
+    family = socket.AF_INET6 if ":" in destination.address else socket.AF_INET
+    dialled = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        async with asyncio.timeout(LAPTOP_DEADLINE):
+            await asyncio.get_running_loop().sock_connect(dialled, destination)
+    except BaseException:
+        dialled.close()
+        raise
+    return dialled
+
+
+def _bytes_already_there(connection: socket.socket) -> bytes:
+    """An end of the stream (b"") is found again by whoever reads next."""
+    try:
+        return connection.recv(FIRST_BYTES)
+    except (BlockingIOError, InterruptedError):
+        return b""
