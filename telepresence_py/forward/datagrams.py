@@ -1,4 +1,4 @@
-"""The child's UDP: a socket of the child and a destination are a flow out of the pod; answers go back as packets.
+"""The child's UDP: a child's socket and a destination are a flow out of the pod; answers go back as packets.
 
 Captured datagrams arrive on one socket per family with their destination beside them. The answer has to
 come from that destination, and no socket may be bound to it (the child could hold the port): so a raw socket

@@ -48,7 +48,7 @@ class Joints:
             splice.abort()
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
-        """Run work that ends in a pair, or not; `abort` cancels it. Its errors concern one connection only."""
+        """Run work that ends in a pair, or not; `abort` cancels it. Its errors end one connection only."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -1,0 +1,234 @@
+"""The cluster's connections to the pod, handed to the child; and the watch over what the child listens on.
+
+A connection that cannot be handed over now is refused with ECONNREFUSED and goes on waiting in the pod. It
+must never end up at a port of the laptop: a connection to loopback inside that the child does not take falls
+through to the laptop's (see outbound), so the port is looked at right before, and `made` tells outbound which
+connections are ours, for the moment in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from telepresence_py.forward.joining import Joints, reset_socket
+from telepresence_py.forward.packets import Endpoint, endpoint_of
+from telepresence_py.forward.targets import Listening, is_loopback, served_ports, targets
+from telepresence_py.model.errors import TelepresenceError
+from telepresence_py.model.network import PortMap
+from telepresence_py.tunnel.bridge import in_asyncio
+from telepresence_py.tunnel.interface import MuxStream, Tunnel
+
+log = logging.getLogger(__name__)
+
+EAGER_SECONDS = 0.05
+"""Between two looks at what the child listens on, while something is missing."""
+
+CALM_SECONDS = 0.25
+"""The same while all ports are listened on."""
+
+FRESH_SECONDS = 0.01
+"""A look that old is as good as a new one."""
+
+LOOK_SHARE = 20
+"""Looking takes at most one part in so many of the time: with thousands of connections one look is dear."""
+
+CONNECT_DEADLINE = 10.0
+"""Seconds for the child's kernel to take a connection: its backlog may be full."""
+
+
+@dataclass(frozen=True)
+class ChildNetwork:
+    """The child's network, as isolation knows it. `make_socket(family)` (trio) gives a TCP socket born inside."""
+
+    make_socket: Callable[[int], Awaitable[socket.socket]]
+    listening_ports: Callable[[], Listening]
+    addresses: tuple[str, ...]
+
+
+@asynccontextmanager
+async def serve_inbound(
+    nursery: trio.Nursery, ports: tuple[PortMap, ...], child: ChildNetwork
+) -> AsyncIterator[Inbound]:
+    """Serves, in the caller's nursery, the tunnels that are attached, until the block ends.
+
+    Then all tunnels are told that nobody listens, and every connection is reset.
+    """
+    inbound = Inbound(ports, child)
+    scope = await nursery.start(inbound.run)
+    try:
+        yield inbound
+    finally:
+        scope.cancel()
+        inbound.close()
+
+
+class Inbound:
+    """Made and ended by `serve_inbound`. Functions that are not async may be called from asyncio, too."""
+
+    def __init__(self, ports: tuple[PortMap, ...], child: ChildNetwork) -> None:
+        self._ports = ports
+        self._child_ports = {port.pod_port: port.child_port for port in ports}
+        self._child = child
+        self._tunnels: list[Tunnel] = []
+        self._joints = Joints()
+        self._made: set[Endpoint] = set()
+        self._listening: Listening = {}
+        self._looked = float("-inf")
+        self._look_took = 0.0
+        self._served: frozenset[int] = frozenset()
+        self._all_listened = trio.Event()
+        self._connections: trio.Nursery | None = None
+        self._closed = False
+
+    @property
+    def served(self) -> frozenset[int]:
+        """The pod's ports whose connections the child takes now, as the tunnels were told."""
+        return self._served
+
+    def attach(self, tunnel: Tunnel) -> None:
+        """Connections of that tunnel's pod come to the child from now on."""
+        self._tunnels = [other for other in self._tunnels if not other.lost.is_set()]
+        self._tunnels.append(tunnel)
+        tunnel.listen(self._arrived)
+        tunnel.set_listening(self._served)
+
+    async def wait_listening(self) -> None:
+        """Returns once the child has listened on every mapped port at the same time; at once when none is."""
+        await self._all_listened.wait()
+
+    def made(self, peer: Endpoint) -> bool:
+        """Whether a connection that comes from there is one that we make to the child."""
+        return peer in self._made
+
+    async def run(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
+        """Watches and connects until the scope that it reports is cancelled."""
+        async with trio.open_nursery() as self._connections:
+            self._look()
+            task_status.started(self._connections.cancel_scope)
+            while True:
+                pause = EAGER_SECONDS if len(self._served) < len(self._child_ports) else CALM_SECONDS
+                await trio.sleep(max(pause, LOOK_SHARE * self._look_took))
+                self._look()
+
+    def close(self) -> None:
+        """Nobody listens any more; living connections are reset."""
+        self._closed = True
+        self._tell(frozenset())
+        self._joints.abort()
+
+    # --- the watch -----------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        before = trio.current_time()
+        self._listening = self._child.listening_ports()
+        self._looked = trio.current_time()
+        self._look_took = self._looked - before
+        self._tell(served_ports(self._ports, self._listening, self._child.addresses))
+        if len(self._served) == len(self._child_ports):
+            self._all_listened.set()
+
+    def _look_unless_fresh(self) -> None:
+        if trio.current_time() - self._looked > FRESH_SECONDS:
+            self._look()
+
+    def _tell(self, served: frozenset[int]) -> None:
+        if served != self._served:
+            self._served = served
+            for tunnel in self._tunnels:
+                if not tunnel.lost.is_set():
+                    tunnel.set_listening(served)
+
+    # --- connections ---------------------------------------------------------------------------------
+
+    def _arrived(self, stream: MuxStream, pod_port: int, peer: tuple[str, int]) -> None:
+        if self._closed or self._connections is None or pod_port not in self._child_ports:
+            stream.refuse(errno.ECONNREFUSED)
+        else:
+            self._connections.start_soon(self._deliver, stream, pod_port)
+
+    async def _deliver(self, stream: MuxStream, pod_port: int) -> None:
+        try:
+            for address in self._targets(pod_port):
+                if await self._connect(stream, Endpoint(address, self._child_ports[pod_port])):
+                    return
+        except TelepresenceError as error:  # the agent is gone, and the child with it
+            log.debug("no socket in the child's world: %s", error)
+        except BaseException:
+            stream.abort(errno.ECONNABORTED)
+            raise
+        stream.refuse(errno.ECONNREFUSED)
+        # Said even if somebody listens again by now: the pod offers what waits when a port comes back.
+        self._tell(self._served - {pod_port})
+        self._look()
+
+    def _targets(self, pod_port: int) -> tuple[str, ...]:
+        """What was seen last is tried as it is, unless it could lead to the laptop, or nowhere."""
+        child_port = self._child_ports[pod_port]
+        seen = targets(self._listening.get(child_port, ()), self._child.addresses)
+        if seen and not is_loopback(seen[0]):
+            return seen
+        self._look_unless_fresh()
+        return targets(self._listening.get(child_port, ()), self._child.addresses)
+
+    async def _connect(self, stream: MuxStream, target: Endpoint) -> bool:
+        """False when nobody takes the connection there."""
+        family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
+        try:
+            connection = await self._child.make_socket(family)
+            await in_asyncio(self._connect_and_join, connection, target, stream)
+        except OSError as error:
+            log.debug("the child does not take a connection at %s port %s: %s", *target, error)
+            return False
+        return True
+
+    async def _connect_and_join(self, connection: socket.socket, target: Endpoint, stream: MuxStream) -> None:
+        """asyncio. Takes over the socket whatever happens, the stream once connected."""
+        try:
+            ours = _begin_connecting(connection, target)
+            self._made.add(ours)
+            try:
+                await _wait_connected(connection)
+            except BaseException:
+                self._made.discard(ours)
+                raise
+        except BaseException:
+            reset_socket(connection)
+            raise
+        stream.accept()
+        try:
+            splice = await self._joints.to_stream(connection, stream)
+        except BaseException:
+            self._made.discard(ours)
+            raise
+        splice.done.add_done_callback(lambda _: self._made.discard(ours))
+
+
+def _begin_connecting(connection: socket.socket, target: Endpoint) -> Endpoint:
+    """Starts to connect and returns the socket's own end, which is known before anybody can accept it."""
+    connection.setblocking(False)
+    error = connection.connect_ex(target)
+    if error not in {0, errno.EINPROGRESS}:
+        raise OSError(error, "connect")
+    return endpoint_of(connection.getsockname())
+
+
+async def _wait_connected(connection: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    writable = asyncio.Event()
+    loop.add_writer(connection, writable.set)
+    try:
+        async with asyncio.timeout(CONNECT_DEADLINE):
+            await writable.wait()
+    finally:
+        loop.remove_writer(connection)
+    error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, "connect")
