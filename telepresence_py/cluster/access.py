@@ -2,9 +2,74 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from telepresence_py.cluster.calls import ACCESS_REVIEWS, RULES_REVIEWS, Call, Json
 from telepresence_py.cluster.client import Cluster
+from telepresence_py.cluster.refusals import no_rights
 
 
-async def require_rights(cluster: Cluster) -> None:
-    """NoRights naming verb, resource and namespace when a swap would need what the user may not do. One request."""
-    raise NotImplementedError
+@dataclass(frozen=True)
+class Right:
+    verb: str
+    resource: str  # pods, pods/log
+    group: str = ""
+
+    @property
+    def rbac_resource(self) -> str:
+        resource, slash, subresource = self.resource.partition("/")
+        return (f"{resource}.{self.group}" if self.group else resource) + slash + subresource
+
+
+SWAP_RIGHTS = (
+    Right("get", "deployments", "apps"),
+    Right("list", "replicasets", "apps"),
+    Right("list", "services"),
+    *(Right(verb, "pods") for verb in ("get", "list", "watch", "create", "patch", "delete")),
+    Right("get", "pods/log"),
+    Right("get", "pods/portforward"),
+)
+"""What a swap cannot do without. From Kubernetes 1.35 on `create pods/portforward` is needed too."""
+
+
+async def require_rights(cluster: Cluster, rights: tuple[Right, ...] = SWAP_RIGHTS) -> None:
+    """NoRights naming verb, resource and namespace of the first right that the user lacks.
+
+    One request when nothing is lacking. The server's list of rules may be incomplete, so what is not in it is
+    asked for one by one.
+    """
+    review = {"spec": {"namespace": cluster.namespace}}
+    answer = await cluster.call(Call("create", RULES_REVIEWS, body=review), accept={403, 404})
+    rules = answer.json.get("status", {}).get("resourceRules") or []
+    for right in rights:
+        if not allowed_by(rules, right) and not await _is_allowed(cluster, right):
+            raise no_rights(right.verb, right.rbac_resource, cluster.where)
+
+
+def allowed_by(rules: list[Json], right: Right) -> bool:
+    """PURE: whether one of the rules gives the right on every object, not only on named ones."""
+    resource, _, subresource = right.resource.partition("/")
+    names = {right.resource, "*"} | ({f"*/{subresource}"} if subresource else set())
+    return any(
+        not rule.get("resourceNames")
+        and {right.verb, "*"} & set(rule.get("verbs") or ())
+        and {right.group, "*"} & set(rule.get("apiGroups") or ())
+        and names & set(rule.get("resources") or ())
+        for rule in rules
+    )
+
+
+async def _is_allowed(cluster: Cluster, right: Right) -> bool:
+    resource, _, subresource = right.resource.partition("/")
+    attributes = {
+        "namespace": cluster.namespace,
+        "verb": right.verb,
+        "group": right.group,
+        "resource": resource,
+    }
+    review = {
+        "spec": {"resourceAttributes": attributes | ({"subresource": subresource} if subresource else {})}
+    }
+    answer = await cluster.call(Call("create", ACCESS_REVIEWS, body=review), accept={403, 404})
+    # who may not even ask finds out by doing
+    return answer.status >= 400 or bool(answer.json.get("status", {}).get("allowed"))

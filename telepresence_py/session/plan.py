@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
-from telepresence_py.cluster.workloads import Json, WorkloadSnapshot
+from telepresence_py.cluster.calls import Json
+from telepresence_py.cluster.workloads import WorkloadSnapshot, selector_text
+from telepresence_py.model.errors import PreconditionFailed, WorkloadHeld
+from telepresence_py.model.image import DEFAULT_IMAGE
 from telepresence_py.model.intent import SwapIntent
 from telepresence_py.model.network import Mount, PortMap
+from telepresence_py.session.manifest import SidecarShape, lock_name, plain_pod
+from telepresence_py.session.podspec import (
+    choose_container,
+    free_ports,
+    map_ports,
+    mounts_of,
+    require_room,
+    unserved,
+)
+from telepresence_py.session.podstate import (
+    controller_uid,
+    holder_of,
+    is_finished,
+    is_ready,
+    is_sidecar,
+    trouble,
+)
 from telepresence_sidecar.contract import SidecarConfig
 
 
@@ -44,27 +65,183 @@ class ReplicaPlan:
 
 @dataclass(frozen=True)
 class SwapPlan:
+    """`selector` finds all pods of the workload. `notices` are sentences for the user. The first replica's name
+    is the first to be taken: who has it has the workload."""
+
     workload: str  # deployment/orders
     namespace: str
-    deployment: str
     deployment_uid: str
     selector: str
-    container: str
     container_reason: str
     ports: tuple[PortMap, ...]
     mounts: tuple[Mount, ...]
     notices: tuple[str, ...]
-    image: str
-    config: SidecarConfig
-    since: str
+    shape: SidecarShape
     replicas: tuple[ReplicaPlan, ...]
 
     @property
+    def deployment(self) -> str:
+        return self.workload.partition("/")[2]
+
+    @property
+    def container(self) -> str:
+        return self.shape.container
+
+    @property
+    def config(self) -> SidecarConfig:
+        return self.shape.config
+
+    @property
     def changes(self) -> tuple[Change, ...]:
-        """Every change in the order in which it is made."""
-        raise NotImplementedError
+        """Every change in the order in which it is made; nothing else in the cluster is written."""
+        made = [Change(f"create pod {one.pod_name}", f"delete pod {one.pod_name}") for one in self.replicas]
+        given = [
+            Change(
+                f"give {one.pod_name} to replicaset {one.replicaset}, which then removes {one.original}",
+                f"take {one.pod_name} back, so that replicaset {one.replicaset} starts an original",
+            )
+            for one in self.replicas
+        ]
+        return (*made, *given)
 
 
 def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionIdentity) -> SwapPlan:
-    """The plan; raises NamedObjectMissing, WorkloadHeld, PreconditionFailed with what was asked in vain."""
-    raise NotImplementedError
+    """The plan; raises NamedObjectMissing, BadUsage, WorkloadHeld, PreconditionFailed with what was asked in vain."""
+    workload = f"{intent.kind}/{intent.name}"
+    _require_unheld(workload, snapshot)
+    replicasets = _serving_replicasets(workload, snapshot)
+    main = replicasets[0]
+    require_room(workload, [replicaset.json["spec"]["template"]["spec"] for replicaset in replicasets])
+    template = main.json["spec"]["template"]
+    services = [service for service in snapshot.services if _selects(service, template)]
+    choice = choose_container(template, services, intent.container, workload)
+    _require_container_everywhere(workload, choice.name, replicasets)
+    ports = map_ports(template, services, choice.name, intent.ports, workload)
+    tunnel_port, health_port = free_ports(
+        [replicaset.json["spec"]["template"]["spec"] for replicaset in replicasets],
+        [p.pod_port for p in ports],
+    )
+    config = SidecarConfig(
+        session=identity.session,
+        holder=intent.holder,
+        client_key=identity.client_key,
+        ports=tuple(port.pod_port for port in ports),
+        tunnel_port=tunnel_port,
+        health_port=health_port,
+        grace=intent.grace_seconds,
+    )
+    meta = snapshot.deployment["metadata"]
+    owner = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+    }
+    return SwapPlan(
+        workload=workload,
+        namespace=snapshot.namespace,
+        deployment_uid=meta["uid"],
+        selector=selector_text(snapshot.deployment["spec"]["selector"]),
+        container_reason=choice.reason,
+        ports=ports,
+        mounts=mounts_of(main.originals[0]["spec"], choice.name),
+        notices=(*_rollout_notice(replicasets), *unserved(template, choice.name)),
+        shape=SidecarShape(
+            choice.name, intent.image or DEFAULT_IMAGE, config, workload, identity.since, owner
+        ),
+        replicas=tuple(replica for replicaset in replicasets for replica in _replicas(replicaset)),
+    )
+
+
+@dataclass(frozen=True)
+class _Serving:
+    """A ReplicaSet of the workload with Ready pods; `originals` are all that it has, Ready ones first."""
+
+    json: Json
+    originals: tuple[Json, ...]
+
+    @property
+    def name(self) -> str:
+        return str(self.json["metadata"]["name"])
+
+
+def _require_unheld(workload: str, snapshot: WorkloadSnapshot) -> None:
+    for pod in snapshot.pods:
+        if is_sidecar(pod) and not is_finished(pod) and not pod["metadata"].get("deletionTimestamp"):
+            raise held(workload, pod)
+
+
+def held(workload: str, pod: Json) -> WorkloadHeld:
+    """The error that names who holds the workload by this sidecar pod."""
+    holder = holder_of(pod)
+    return WorkloadHeld(
+        f"{workload} is held by {holder.who} since {holder.since}: wait for that session to end, "
+        f"or end it by `telepresence-py restore --force {workload}`."
+    )
+
+
+def _serving_replicasets(workload: str, snapshot: WorkloadSnapshot) -> tuple[_Serving, ...]:
+    """Those with a Ready pod, the one with most of them first.
+
+    Never the newest by revision: adopted into the broken ReplicaSet of a stuck rollout, a sidecar would count
+    as progress, and the last good original would be removed for good.
+    """
+    if snapshot.deployment["spec"].get("replicas", 1) == 0:
+        raise PreconditionFailed(
+            f"{workload} has 0 replicas, so there is no pod to stand in for: scale it to 1 at least, then try again."
+        )
+    deployment_uid = snapshot.deployment["metadata"]["uid"]
+    owned = [one for one in snapshot.replicasets if controller_uid(one) == deployment_uid]
+    found, troubles = [], []
+    for replicaset in owned:
+        uid = replicaset["metadata"]["uid"]
+        pods = [pod for pod in snapshot.pods if controller_uid(pod) == uid and not is_sidecar(pod)]
+        living = [p for p in pods if not is_finished(p) and not p["metadata"].get("deletionTimestamp")]
+        living.sort(key=lambda pod: (not is_ready(pod), pod["metadata"]["name"]))
+        if living and is_ready(living[0]):
+            found.append(_Serving(replicaset, tuple(living)))
+        troubles += [f"{pod['metadata']['name']}: {trouble(pod)}" for pod in living if not is_ready(pod)]
+    if not found:
+        raise PreconditionFailed(
+            f"No pod of {workload} is Ready, so there is nothing to stand in for"
+            + (f" ({'; '.join(troubles[:3])})." if troubles else ": wait for one, then try again.")
+        )
+    return tuple(sorted(found, key=lambda one: (-sum(map(is_ready, one.originals)), one.name)))
+
+
+def _replicas(replicaset: _Serving) -> list[ReplicaPlan]:
+    """One for each pod that the ReplicaSet has: it removes the not Ready ones before the Ready ones."""
+    return [
+        ReplicaPlan(
+            pod_name=lock_name(replicaset.name, number),
+            replicaset=replicaset.name,
+            original=original["metadata"]["name"],
+            original_uid=original["metadata"]["uid"],
+            plain_pod=plain_pod(replicaset.json),
+        )
+        for number, original in enumerate(replicaset.originals, start=1)
+    ]
+
+
+def _rollout_notice(replicasets: tuple[_Serving, ...]) -> tuple[str, ...]:
+    if len(replicasets) == 1:
+        return ()
+    counts = Counter({one.name: len(one.originals) for one in replicasets})
+    listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    return (f"A rollout is under way, pods of several replicasets are replaced: {listed}",)
+
+
+def _require_container_everywhere(workload: str, container: str, replicasets: tuple[_Serving, ...]) -> None:
+    for one in replicasets:
+        if container not in [c["name"] for c in one.json["spec"]["template"]["spec"]["containers"]]:
+            raise PreconditionFailed(
+                f"A rollout of {workload} is under way and replicaset {one.name} has no container {container}: "
+                "wait for its end, then try again."
+            )
+
+
+def _selects(service: Json, template: Json) -> bool:
+    selector = service["spec"].get("selector") or {}
+    labels = template["metadata"].get("labels") or {}
+    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())

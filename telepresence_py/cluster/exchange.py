@@ -1,0 +1,172 @@
+"""Blocking HTTP to the API server, for worker threads: what trio must not do itself.
+
+Credentials stay in here and in `portforward`; errors tell the kind of failure, never a header.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+from urllib3.exceptions import HTTPError, SSLError
+
+from telepresence_py.cluster.calls import Call, Json
+from telepresence_py.cluster.kubeconfig import Access
+from telepresence_py.cluster.library import load_library
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 15.0
+SILENCE_SECONDS = 90.0  # on a watch the server sends a bookmark about every minute
+
+
+class NoAnswer(Exception):
+    """The server was not reached, or the connection broke before the answer; the request may be carried out.
+
+    `final` is True where trying again cannot help (its certificate is not trusted).
+    """
+
+    def __init__(self, cause: str, final: bool = False) -> None:
+        super().__init__(cause)
+        self.final = final
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    status: int
+    json: Json
+    retry_after: float | None = None  # seconds, as the server wishes
+
+
+class Exchange:
+    """The connection pool to one server; safe to use from several threads. Close it with `close`."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._connections = load_library().connections(access.settings)
+
+    def close(self) -> None:
+        self._connections.pool_manager.clear()
+
+    def send(self, call: Call, namespace: str) -> RawAnswer:
+        """One request, its whole answer; NoAnswer when none came in time."""
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=ANSWER_SECONDS)
+        try:
+            response = self._open(call, namespace, timeout)
+            try:
+                content = response.read()
+            finally:
+                response.release_conn()
+        except (HTTPError, OSError) as error:
+            raise _no_answer(error) from error
+        wish = response.headers.get("Retry-After", "")
+        return RawAnswer(response.status, _parse(content), float(wish) if wish.isdigit() else None)
+
+    def open_lines(self, call: Call, namespace: str) -> Lines:
+        """Begin a watch or a followed log; NoAnswer when the server does not begin to answer."""
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=SILENCE_SECONDS)
+        try:
+            return Lines(self._open(call, namespace, timeout))
+        except (HTTPError, OSError) as error:
+            raise _no_answer(error) from error
+
+    def credentials(self) -> dict[str, str]:
+        """Headers that authenticate us, renewed where the kubeconfig says how. Never print them."""
+        headers = {}
+        for setting in self._access.settings.auth_settings().values():
+            if setting["in"] == "header" and setting["value"]:
+                headers[setting["key"]] = setting["value"]
+        return headers
+
+    @property
+    def proxy(self) -> str | None:
+        """The URL of the proxy that requests go through, if any."""
+        proxy = self._connections.pool_manager.proxy
+        return None if proxy is None else str(proxy)
+
+    def _open(self, call: Call, namespace: str, timeout: urllib3.Timeout) -> Any:
+        headers = {"Accept": "application/json, */*", "User-Agent": "telepresence-py", **self.credentials()}
+        body = None
+        if call.body is not None:
+            body = json.dumps(call.body).encode()
+            patch = call.method == "PATCH"
+            headers["Content-Type"] = "application/merge-patch+json" if patch else "application/json"
+        query = f"?{urlencode(call.query)}" if call.query else ""
+        return self._connections.pool_manager.request(
+            call.method,
+            f"{self._access.server}{call.path(namespace)}{query}",
+            body=body,
+            headers=headers,
+            timeout=timeout,
+            retries=False,
+            redirect=False,
+            preload_content=False,
+        )
+
+
+class Lines:
+    """The lines of an answer that goes on. One thread iterates; any may `close`, which ends the iteration."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        self._closed = threading.Event()
+        self.status: int = response.status
+
+    def whole(self) -> Json:
+        """The body of a refusal, which is short."""
+        return _parse(self._response.read(65536))
+
+    def __iter__(self) -> Iterator[bytes]:
+        rest = b""
+        try:
+            for chunk in self._response.stream(65536):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+            if rest:
+                yield rest
+        except (HTTPError, OSError, ValueError, AttributeError) as error:
+            # the last two come out of a response that was closed under the reader's hands
+            if not self._closed.is_set():
+                raise _no_answer(error) from error
+
+    def close(self) -> None:
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        shutdown = getattr(self._response, "shutdown", None)
+        try:
+            if shutdown is not None:
+                shutdown()  # wakes the thread that reads; close() alone would not
+            self._response.close()
+        except (HTTPError, OSError, ValueError, AttributeError):
+            pass  # it ended by itself meanwhile
+
+
+def _parse(content: bytes) -> Json:
+    try:
+        value = json.loads(content)
+    except ValueError:
+        return {"message": content[:300].decode(errors="replace")}
+    return value if isinstance(value, dict) else {"message": str(value)[:300]}
+
+
+def _no_answer(error: Exception) -> NoAnswer:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return NoAnswer(f"its certificate is not trusted: {cause.verify_message}", final=True)
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, SSLError):
+        return NoAnswer(f"TLS failed: {_short(error)}", final=True)
+    return NoAnswer(_short(error))
+
+
+def _short(error: Exception) -> str:
+    """The last part of urllib3's text, without the connection object's representation and without any URL."""
+    text = str(error.args[-1]) if error.args else type(error).__name__
+    return text.rpartition(": ")[2].strip(" '\"()") or type(error).__name__

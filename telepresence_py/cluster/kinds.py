@@ -1,0 +1,26 @@
+"""PURE: which kinds of workload are swapped, and what to say of the others."""
+
+from __future__ import annotations
+
+from telepresence_py.model.errors import BadUsage, PreconditionFailed
+
+REASONS = {
+    "statefulset": "two pods cannot have the name of one of its pods, and swapping it is not supported yet",
+    "daemonset": "which node's pod to replace cannot be said yet",
+    "replicaset": "swapping it by itself is not supported yet: name the deployment that owns it",
+    "replicationcontroller": "swapping it is not supported yet: make it a deployment",
+    "job": "a process that stands in for it would change the job's outcome: run the program beside it instead",
+    "cronjob": "a process that stands in for it would change the jobs' outcome: run the program beside it instead",
+    "pod": "nothing would bring a bare pod back: put it into a deployment, or name the deployment that owns it",
+}
+
+
+def require_swappable(kind: str, name: str) -> None:
+    """Return for a deployment; PreconditionFailed says why another kind is not swapped, BadUsage what is none."""
+    if kind == "deployment":
+        return
+    if kind not in REASONS:
+        raise BadUsage(
+            f'"{kind}" is no kind of workload that can be swapped: name a deployment, as deployment/NAME.'
+        )
+    raise PreconditionFailed(f"{kind}/{name} cannot be swapped: {REASONS[kind]}.")

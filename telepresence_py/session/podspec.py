@@ -1,0 +1,170 @@
+"""PURE: what a pod template says that a swap must know: container, ports, mounts, and what stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from telepresence_py.cluster.calls import Json
+from telepresence_py.cluster.names import suggestion
+from telepresence_py.model.errors import BadUsage, NamedObjectMissing, PreconditionFailed
+from telepresence_py.model.intent import PortOverride
+from telepresence_py.model.network import Mount, PortMap
+
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+FIRST_OWN_PORT = 29022  # below the ephemeral range, where outgoing connections of other containers may sit
+READ_ONLY_KINDS = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
+
+
+@dataclass(frozen=True)
+class ContainerChoice:
+    """`reason` completes "container NAME, because ..."."""
+
+    name: str
+    reason: str
+
+
+def choose_container(
+    template: Json, services: Sequence[Json], asked: str | None, workload: str
+) -> ContainerChoice:
+    """The one asked for, else the default-container annotation's, a Service's, the first. NamedObjectMissing."""
+    names = [container["name"] for container in template["spec"]["containers"]]
+    if asked is not None:
+        if asked not in names:
+            raise NamedObjectMissing(
+                f'The pods of {workload} have no container "{asked}"{suggestion(asked, names, "containers")}'
+            )
+        return ContainerChoice(asked, "it was named")
+    if len(names) == 1:
+        return ContainerChoice(names[0], "it is the only one")
+    annotated = (template["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
+    if annotated in names:
+        return ContainerChoice(annotated, f"the annotation {DEFAULT_CONTAINER} names it")
+    for service in services:
+        for target in _targets(service):
+            owner = _port_owner(template["spec"], target)
+            if owner is not None:
+                return ContainerChoice(
+                    owner, f"service {service['metadata']['name']} sends its traffic there"
+                )
+    return ContainerChoice(names[0], f"it is the first of {len(names)}")
+
+
+def map_ports(
+    template: Json, services: Sequence[Json], container: str, overrides: Sequence[PortOverride], workload: str
+) -> tuple[PortMap, ...]:
+    """Every declared TCP port and every Service's target port, one to one; an override changes one or adds one.
+
+    NamedObjectMissing for a port of another container, BadUsage for a pod port that is given twice.
+    """
+    spec = template["spec"]
+    names = {port["containerPort"]: port.get("name", "") for port in _tcp_ports(spec, container)}
+    for service in services:
+        for target in _targets(service):
+            if isinstance(target, int) and _port_owner(spec, target) in (None, container):
+                names.setdefault(target, "")
+    laptop: dict[int, int] = {}
+    for override in overrides:
+        owner = _port_owner(spec, override.pod_port)
+        if owner is not None and owner != container:
+            raise NamedObjectMissing(
+                f"Port {override.pod_port} belongs to container {owner}, not to {container}: "
+                f"name the container, as in {workload}:{owner}."
+            )
+        if override.pod_port in laptop:
+            raise BadUsage(f"The pod's port {override.pod_port} is given twice with -p.")
+        laptop[override.pod_port] = override.laptop_port
+        names.setdefault(override.pod_port, "")
+    return tuple(PortMap(port, laptop.get(port, port), names[port]) for port in sorted(names))
+
+
+def unserved(template: Json, container: str) -> tuple[str, ...]:
+    """Sentences on what the child will not get."""
+    (spec,) = (one for one in template["spec"]["containers"] if one["name"] == container)
+    sentences = [
+        f"{port['protocol']} port {port['containerPort']} is not served yet: nothing answers there during the swap"
+        for port in spec.get("ports") or ()
+        if port.get("protocol", "TCP") != "TCP"
+    ]
+    sentences += [
+        f"The block device {device['devicePath']} is not given to the local process"
+        for device in spec.get("volumeDevices") or ()
+    ]
+    return tuple(sentences)
+
+
+def require_room(workload: str, specs: Iterable[Json]) -> None:
+    """PreconditionFailed for pods that cannot run beside another of their kind, or not on Linux."""
+    for spec in specs:
+        if (spec.get("os") or {}).get("name") == "windows":
+            raise PreconditionFailed(f"{workload} runs on Windows nodes: only Linux pods can be swapped.")
+        if spec.get("hostNetwork"):
+            raise PreconditionFailed(
+                f"{workload} uses its node's network (hostNetwork), where two pods cannot have the same port: "
+                "swapping it is not supported yet."
+            )
+        for container in spec["containers"]:
+            for port in container.get("ports") or ():
+                if port.get("hostPort"):
+                    raise PreconditionFailed(
+                        f"{workload} takes port {port['hostPort']} of its node (hostPort), which two pods cannot have "
+                        "side by side: swapping it is not supported yet."
+                    )
+
+
+def free_ports(specs: Iterable[Json], more: Iterable[int]) -> tuple[int, int]:
+    """Two ports that no container of these pods is known to use: for the tunnel and for health."""
+    used = set(more)
+    for spec in specs:
+        for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+            used |= {port["containerPort"] for port in container.get("ports") or ()}
+            used |= set(_probed_ports(container))
+    numbers = (number for number in range(FIRST_OWN_PORT, 32768) if number not in used)
+    return next(numbers), next(numbers)
+
+
+def mounts_of(spec: Json, container: str) -> tuple[Mount, ...]:
+    """The container's volume mounts, from a living pod, so that what admission mounts is among them."""
+    kinds = {
+        volume["name"]: next((key for key in volume if key != "name"), "")
+        for volume in spec.get("volumes") or ()
+    }
+    (chosen,) = (one for one in spec["containers"] if one["name"] == container)
+    return tuple(
+        Mount(
+            path=mount["mountPath"],
+            volume=mount["name"],
+            kind=kinds.get(mount["name"], ""),
+            read_only=bool(mount.get("readOnly")) or kinds.get(mount["name"]) in READ_ONLY_KINDS,
+            sub_path=mount.get("subPath") or mount.get("subPathExpr") or "",
+        )
+        for mount in chosen.get("volumeMounts") or ()
+    )
+
+
+def _tcp_ports(spec: Json, container: str) -> list[Json]:
+    (chosen,) = (one for one in spec["containers"] if one["name"] == container)
+    return [port for port in chosen.get("ports") or () if port.get("protocol", "TCP") == "TCP"]
+
+
+def _targets(service: Json) -> Iterator[int | str]:
+    for port in service["spec"].get("ports") or ():
+        if port.get("protocol", "TCP") == "TCP":
+            yield port.get("targetPort", port["port"])
+
+
+def _port_owner(spec: Json, target: int | str) -> str | None:
+    """The container that declares the TCP port of that number or name."""
+    for container in spec["containers"]:
+        for port in _tcp_ports(spec, container["name"]):
+            if target in (port["containerPort"], port.get("name")):
+                return str(container["name"])
+    return None
+
+
+def _probed_ports(container: Json) -> Iterator[int]:
+    for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+        for action in ("httpGet", "tcpSocket", "grpc"):
+            port = ((container.get(probe) or {}).get(action) or {}).get("port")
+            if isinstance(port, int):
+                yield port
