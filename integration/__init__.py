@@ -1,0 +1,1 @@
+"""What the product promises, shown on a real Kubernetes; `scripts/test` runs it."""

@@ -1,0 +1,138 @@
+"""Fixtures of the integration tests. Everything a test makes is in a namespace and a directory of its own."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from integration.probe.asking import build_static_probe
+from integration.probe.swapping import Cli
+from integration.support.cluster import Cluster, cache_directory, named_cluster, own_cluster
+from integration.support.namespaces import Namespace, make_namespace, remove_namespace, write_kubeconfig
+from integration.support.plain_user import GROUND, PlainUser, plain_user
+from integration.support.product import Product
+from integration.support.sidecar_image import ensure_sidecar_image
+
+MakeNamespace = Callable[..., Namespace]
+MakeProduct = Callable[..., Product]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--context", default="", help="use this context of your kubeconfig, and no other cluster"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "own_cluster: loads images into or restarts parts of the cluster")
+    config.addinivalue_line("markers", "slow: takes long and disturbs others; runs after everything else")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    if config.getoption("context"):
+        skip = pytest.mark.skip(reason="needs the project's own cluster, which --context leaves alone")
+        for item in items:
+            if item.get_closest_marker("own_cluster"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """The project's own cluster, brought up unless it runs, or the one that --context names."""
+    context = request.config.getoption("context")
+    if context:
+        return named_cluster(context)
+    found = own_cluster()
+    ensure_sidecar_image()
+    return found
+
+
+@pytest.fixture(scope="session")
+def user() -> PlainUser:
+    """Whoever runs the product; never root."""
+    return plain_user()
+
+
+@pytest.fixture(scope="session")
+def namespaces(cluster: Cluster) -> Iterator[MakeNamespace]:
+    """`namespaces(purpose, pod_security="")`: a fresh namespace, removed when all tests are done.
+
+    For fixtures of a wider scope than one test; a test alone asks for `namespace`.
+    """
+    made: list[Namespace] = []
+
+    def make(purpose: str, pod_security: str = "") -> Namespace:
+        made.append(make_namespace(cluster, purpose, pod_security))
+        return made[-1]
+
+    yield make
+    for namespace in made:
+        remove_namespace(namespace)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Namespace]:
+    """A fresh namespace of this test; `@pytest.mark.parametrize("namespace", ["restricted"], indirect=True)`
+    makes it enforce that Pod Security level."""
+    purpose = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower().removeprefix("test_")).strip("-")
+    made = make_namespace(cluster, purpose[:30].strip("-"), getattr(request, "param", ""))
+    yield made
+    remove_namespace(made)
+
+
+@pytest.fixture
+def products(user: PlainUser) -> Iterator[MakeProduct]:
+    """`products(namespace)`: the product for a developer who may edit in that namespace alone.
+
+    `products(namespace, role="view")` with another ClusterRole; `products(kubeconfig={...})` with any
+    kubeconfig. Whatever they still run is ended with the test.
+    """
+    made: list[Product] = []
+
+    def make(
+        namespace: Namespace | None = None, role: str = "edit", kubeconfig: dict[str, Any] | None = None
+    ) -> Product:
+        directory = user.give(Path(tempfile.mkdtemp(dir=user.runs)))
+        runtime = directory / "run"
+        runtime.mkdir(mode=0o700)
+        user.give(runtime)
+        path = directory / "kubeconfig"
+        if kubeconfig is None:
+            assert namespace is not None, "a product needs a namespace or a kubeconfig"
+            kubeconfig = namespace.developer_kubeconfig(role)
+        write_kubeconfig(path, kubeconfig)
+        user.give(path)
+        made.append(Product(user, directory, path))
+        return made[-1]
+
+    yield make
+    for product in made:
+        product.end_all()
+        shutil.rmtree(product.directory, ignore_errors=True)
+
+
+@pytest.fixture
+def product(products: MakeProduct, namespace: Namespace) -> Product:
+    """The product for a developer who may edit in this test's namespace."""
+    return products(namespace)
+
+
+@pytest.fixture
+def cli(product: Product) -> Cli:
+    """`product` for integration.probe.swapping."""
+    return product.cli()
+
+
+@pytest.fixture(scope="session")
+def static_probe(user: PlainUser) -> Path:
+    """The probe as a static binary that the plain user can run."""
+    directory = GROUND / "bin" if user.runs.is_relative_to(GROUND) else cache_directory() / "probe"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+    return build_static_probe(directory)

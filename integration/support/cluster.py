@@ -1,0 +1,107 @@
+"""The cluster that the tests use: the project's own, or a context of the user's that was named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+CLUSTER_TOOL = ROOT / "integration" / "cluster" / "cluster"
+
+
+class KubectlFailed(Exception):
+    """kubectl said no; the message has its words."""
+
+
+def cache_directory() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "telepresence-py"
+
+
+def cluster_tool(*arguments: str, seconds: float = 1800, environment: dict[str, str] | None = None) -> str:
+    """What integration/cluster/cluster prints on stdout; its progress goes to our stderr."""
+    done = subprocess.run(
+        [str(CLUSTER_TOOL), *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        timeout=seconds,
+        check=True,
+        env=os.environ | (environment or {}),
+    )
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Somebody with all rights on a cluster. `context` is empty for the project's own."""
+
+    context: str
+    kubeconfig: Path | None
+    kubectl_program: str
+
+    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> str:
+        """stdout of one kubectl command; KubectlFailed with its stderr when it fails."""
+        done = subprocess.run(
+            self.kubectl_command(*arguments),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        if done.returncode:
+            raise KubectlFailed(f"kubectl {' '.join(arguments)[:300]}: {done.stderr.strip()[-2000:]}")
+        return done.stdout
+
+    def kubectl_command(self, *arguments: str) -> list[str]:
+        """The command line, for those who need the process itself."""
+        which = ["--kubeconfig", str(self.kubeconfig)] if self.kubeconfig else ["--context", self.context]
+        return [self.kubectl_program, *which, *arguments]
+
+    def get(self, *arguments: str) -> Any:
+        """The object, or the list's items, that `kubectl get ARGUMENTS` finds."""
+        found = json.loads(self.kubectl("get", *arguments, "-o", "json"))
+        return found["items"] if found["kind"] == "List" else found
+
+    def address(self) -> dict[str, Any]:
+        """The `cluster` entry of the kubeconfig: server and certificate authority."""
+        view = json.loads(self.kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+        entry: dict[str, Any] = view["clusters"][0]["cluster"]
+        return entry
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the project's own, which a test may load images into and restart parts of."""
+        return self.kubeconfig is not None
+
+
+def own_cluster() -> Cluster:
+    """The project's own, brought up (2 nodes) unless it already runs; needs root."""
+    cluster_tool("up", "2")
+    return running_own_cluster()
+
+
+def running_own_cluster() -> Cluster:
+    """The project's own, which runs."""
+    variables = dict(
+        word.split("=", 1) for word in cluster_tool("env").replace("export ", "").split() if "=" in word
+    )
+    kubectl = Path(variables["PATH"].partition(":")[0]) / "kubectl"
+    return Cluster("", Path(variables["KUBECONFIG"]), str(kubectl))
+
+
+def named_cluster(context: str) -> Cluster:
+    """A context of the user's kubeconfig, as it is."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        candidates = sorted((cache_directory() / "cluster").glob("bin-*/kubectl"))
+        if not candidates:
+            raise KubectlFailed("no kubectl on the PATH, which --context needs")
+        kubectl = str(candidates[-1])
+    cluster = Cluster(context, None, kubectl)
+    cluster.kubectl("get", "--raw", "/version")
+    return cluster
