@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,12 +54,13 @@ class SessionProcess:
         return "".join(f"\n  | {line}" for line in lines)
 
 
-def start_session_process(directory: Path, program: Sequence[str] = SESSION_PROGRAM) -> SessionProcess:
+def start_session_process(directory: Path, program: Sequence[str] | None = None) -> SessionProcess:
     """Start it with its log in `directory` (0700). It survives a SIGKILL of our process group and a hang-up.
 
     It gets no signal blocked or ignored, whatever the caller has.
     """
     _remove_old_logs(directory)
+    program = program or SESSION_PROGRAM
     log = directory / f"session-{os.getpid()}-{secrets.token_hex(3)}.log"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     theirs.set_inheritable(True)
@@ -81,5 +83,6 @@ def start_session_process(directory: Path, program: Sequence[str] = SESSION_PROG
 
 def _remove_old_logs(directory: Path) -> None:
     for path in directory.glob("session-*.log"):
-        if path.stat().st_mtime < time.time() - _KEPT_SECONDS:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < time.time() - _KEPT_SECONDS:
+                path.unlink()

@@ -1,0 +1,114 @@
+"""`list` and `restore`: what sessions are doing on this machine, and what they left in the cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+import click
+import trio
+
+from telepresence_py.cli.render import Screen
+from telepresence_py.cluster.client import open_cluster
+from telepresence_py.cluster.protected import is_protected, protected_patterns
+from telepresence_py.model.errors import PreconditionFailed, TelepresenceError
+from telepresence_py.model.events import Level
+from telepresence_py.model.intent import ClusterChoice
+from telepresence_py.model.records import SessionRecord
+from telepresence_py.process.records import live_sessions, runtime_directory
+from telepresence_py.session.leftovers import Leftover, list_leftovers, restore_leftovers
+
+_SESSION_COLUMNS = ("SESSION", "WORKLOAD", "NAMESPACE", "CONTEXT", "SINCE", "PID", "COMMAND")
+_POD_COLUMNS = ("POD", "WORKLOAD", "STATE", "HOLDER", "SINCE", "SESSION")
+
+
+def show_sessions(choice: ClusterChoice, as_json: bool) -> None:
+    """Print both lists on stdout; when the cluster cannot be asked, the sessions alone, and raise why."""
+    sessions = live_sessions(runtime_directory())
+    pods: tuple[Leftover, ...] | None = None
+    refused: TelepresenceError | None = None
+    try:
+        namespace, pods = trio.run(_pods_of, choice)
+    except TelepresenceError as error:
+        namespace, refused = "", error
+    if as_json:
+        shown_pods = None if pods is None else [asdict(pod) for pod in pods]
+        click.echo(
+            json.dumps({"sessions": [asdict(record) for record in sessions], "pods": shown_pods}, indent=2)
+        )
+    else:
+        _show_table("Sessions on this machine", _SESSION_COLUMNS, map(_session_row, sessions))
+        if pods is not None:
+            _show_table(f"Sidecar pods in namespace {namespace}", _POD_COLUMNS, map(_pod_row, pods))
+    if refused is not None:
+        sys.stdout.flush()
+        raise refused
+
+
+def restore_workloads(choice: ClusterChoice, screen: Screen, workload: str | None, force: bool) -> None:
+    """Restore one workload, or with None all of the namespace, and tell what was done."""
+    removed = trio.run(_restore, choice, screen, workload, force)
+    if not removed:
+        screen.say(f"nothing to restore{'' if workload is None else f' for {workload}'}", Level.NOTICE)
+        return
+    for name in sorted({leftover.workload for leftover in removed}):
+        screen.say(f"{name} is restored", Level.NOTICE)
+
+
+async def _pods_of(choice: ClusterChoice) -> tuple[str, tuple[Leftover, ...]]:
+    async with open_cluster(choice) as cluster:
+        return cluster.namespace, await list_leftovers(cluster)
+
+
+async def _restore(
+    choice: ClusterChoice, screen: Screen, workload: str | None, force: bool
+) -> tuple[Leftover, ...]:
+    async with open_cluster(choice) as cluster:
+        if is_protected(cluster.context, protected_patterns(os.environ)):
+            _confirm(screen, cluster.context)
+        return await restore_leftovers(cluster, screen.report, workload, force)
+
+
+def _confirm(screen: Screen, context: str) -> None:
+    """Raises PreconditionFailed unless somebody at a terminal says yes."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise PreconditionFailed(
+            f"the context {context} is protected by your config.toml and there is no terminal to ask on; "
+            "run this on a terminal"
+        )
+    screen.ask(f"The context {context} is protected. Restore there?")
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise PreconditionFailed("it was not confirmed, so nothing was touched")
+
+
+def _session_row(record: SessionRecord) -> tuple[str, ...]:
+    command = " ".join(record.command)
+    return (
+        record.session,
+        record.workload,
+        record.namespace,
+        record.context,
+        record.since,
+        str(record.pid),
+        command if len(command) <= 40 else command[:39] + "…",
+    )
+
+
+def _pod_row(pod: Leftover) -> tuple[str, ...]:
+    return (pod.pod_name, pod.workload, pod.state, pod.holder, pod.since, pod.session)
+
+
+def _show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    lines = list(rows)
+    if not lines:
+        click.echo(f"{title}: none")
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
+    click.echo(f"{title}:")
+    for line in (columns, *lines):
+        click.echo(
+            "  " + "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
+        )

@@ -1,0 +1,105 @@
+"""What stands on the command line, as values. Pure: each function takes a word, and raises BadUsage."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from telepresence_py.model.errors import BadUsage
+from telepresence_py.model.intent import PortOverride
+
+DEFAULT_KIND = "deployment"
+
+_KINDS = {
+    "deployment": ("deploy", "deployments"),
+    "statefulset": ("sts", "statefulsets"),
+    "daemonset": ("ds", "daemonsets"),
+    "replicaset": ("rs", "replicasets"),
+    "replicationcontroller": ("rc", "replicationcontrollers"),
+    "pod": ("po", "pods"),
+    "job": ("jobs",),
+    "cronjob": ("cj", "cronjobs"),
+    "service": ("svc", "services"),
+}
+_SINGULAR = {alias: kind for kind, aliases in _KINDS.items() for alias in (kind, *aliases)}
+_SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Target:
+    """`KIND/NAME[:CONTAINER]`; `kind` is lower case and singular where it is one that we know."""
+
+    kind: str
+    name: str
+    container: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+def parse_target(word: str) -> Target:
+    """`deploy/orders:app`, `deployments.apps/orders`, `orders`. The kind may be left out for a deployment."""
+    workload, colon, container = word.partition(":")
+    kind, slash, name = workload.rpartition("/")
+    if "/" in kind or (slash and not kind) or (colon and not container):
+        raise BadUsage(f"{word!r} does not name a workload; write KIND/NAME or KIND/NAME:CONTAINER")
+    if not _NAME.fullmatch(name) or (container and not _NAME.fullmatch(container)):
+        raise BadUsage(
+            f"{word!r} does not name a workload: names in Kubernetes are made of lower-case letters, digits, "
+            "'-' and '.'; write KIND/NAME or KIND/NAME:CONTAINER"
+        )
+    return Target(_singular(kind) if kind else DEFAULT_KIND, name, container or None)
+
+
+def parse_port(word: str) -> PortOverride:
+    """`8080` is the same port on both sides, `8081:8080` is laptop port 8081 for pod port 8080."""
+    numbers = word.split(":")
+    if len(numbers) > 2:
+        raise BadUsage(f"-p {word}: write LOCAL or LOCAL:POD, for example -p 8081:8080")
+    laptop_port, pod_port = _port(word, numbers[0]), _port(word, numbers[-1])
+    return PortOverride(laptop_port, pod_port)
+
+
+def parse_ports(words: Iterable[str]) -> tuple[PortOverride, ...]:
+    """All `-p`; no pod port may be given twice."""
+    by_pod_port: dict[int, PortOverride] = {}
+    for override in map(parse_port, words):
+        if by_pod_port.setdefault(override.pod_port, override) != override:
+            raise BadUsage(f"-p says twice where connections to port {override.pod_port} of the pod shall go")
+    return tuple(by_pod_port.values())
+
+
+def parse_duration(word: str) -> float:
+    """Seconds of `30s`, `2m`, `1h30m`, `500ms`, or of a bare number."""
+    if re.fullmatch(r"\d+(\.\d+)?", word):
+        return float(word)
+    parts = _DURATION_PART.findall(word)
+    if not parts or "".join(number + unit for number, unit in parts) != word:
+        raise BadUsage(f"{word!r} is not a duration; write for example 30s, 2m or 1h30m")
+    return sum(float(number) * _SECONDS_PER_UNIT[unit] for number, unit in parts)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that was probably meant."""
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, sorted(known), n=1, cutoff=0.6)), None)
+
+
+def _singular(word: str) -> str:
+    """A kind that we do not know may be somebody's custom resource: the session says what can be swapped."""
+    kind = word.lower().partition(".")[0]
+    if kind in _SINGULAR:
+        return _SINGULAR[kind]
+    if (meant := nearest(kind, [known for known in _SINGULAR if len(known) > 3])) is not None:
+        raise BadUsage(f"there is no kind {word!r}; did you mean {_SINGULAR[meant]!r}?")
+    return kind
+
+
+def _port(word: str, number: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", number) or not 0 < int(number) < 65536:
+        raise BadUsage(f"-p {word}: {number!r} is not a port; ports are numbers from 1 to 65535")
+    return int(number)

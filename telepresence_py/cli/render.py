@@ -1,0 +1,153 @@
+"""Events as lines on stderr: a live line on a terminal, plain lines elsewhere. stdout is never touched."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TextIO
+
+from telepresence_py.model.errors import PreconditionFailed
+from telepresence_py.model.events import Event, Level
+
+PREFIX = "telepresence-py: "
+_CLEAR_LINE = "\r\x1b[K"
+_DIM, _YELLOW, _RED, _PLAIN = "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the output options say. `log_file` gets every event, whatever the others say."""
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+    log_file: str | None = None
+
+
+class Screen:
+    """`with Screen(stream, wanted) as screen:`. While a child runs the terminal is its own: whole lines only.
+
+    Raises PreconditionFailed on entering when the log file cannot be written.
+    """
+
+    def __init__(self, stream: TextIO, wanted: Wanted) -> None:
+        self.wanted = wanted
+        self._stream = stream
+        self._is_terminal = _is_terminal(stream)
+        self._log: TextIO | None = None
+        self._live = ""
+        self._child_runs = False
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self.wanted.log_file is not None:
+            self._log = _open_log(self.wanted.log_file)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.settle()
+        if self._log is not None:
+            self._log.close()
+
+    def report(self, event: Event) -> None:
+        """Show the event as its level asks for."""
+        self._write_log(event)
+        if not self._is_wanted(event.level):
+            return
+        if event.level is Level.STEP and self._is_terminal and not (self._child_runs or self.wanted.verbose):
+            self._live = event.text
+            self._write(f"{_CLEAR_LINE}{_DIM}{PREFIX}{_fitting(event.text)}{_PLAIN}")
+        else:
+            self._line(event)
+
+    def say(self, text: str, level: Level = Level.NOTICE) -> None:
+        """A line of the CLI's own."""
+        self.report(Event("cli", text, level))
+
+    def fail(self, sentence: str, traceback: str = "") -> None:
+        """The last word of a run that failed: shown even if `--quiet`."""
+        self.settle()
+        self._write_log(Event("failed", sentence, Level.WARNING))
+        if traceback and self.wanted.debug:
+            self._write(traceback if traceback.endswith("\n") else traceback + "\n")
+        self._write(self._coloured(_RED, PREFIX + sentence) + "\n")
+
+    def ask(self, question: str) -> None:
+        """Show the question, the answer being typed behind it; shown even if `--quiet`."""
+        self.settle()
+        self._write(f"{PREFIX}{question} [y/N] ")
+
+    def child_begins(self) -> None:
+        self.settle()
+        self._child_runs = True
+
+    def child_ended(self) -> None:
+        self._child_runs = False
+
+    def settle(self) -> None:
+        """Leave the live line as it is and go to the next."""
+        if self._live:
+            self._live = ""
+            self._write("\n")
+
+    def _is_wanted(self, level: Level) -> bool:
+        if self.wanted.quiet:
+            return level is Level.WARNING
+        return level is not Level.DETAIL or self.wanted.verbose
+
+    def _line(self, event: Event) -> None:
+        again, self._live = self._live, ""
+        elapsed = f"[{time.monotonic() - self._began:6.2f} s] " if self.wanted.verbose else ""
+        colour = {Level.WARNING: _YELLOW, Level.NOTICE: ""}.get(event.level, _DIM)
+        text = self._coloured(colour, f"{PREFIX}{elapsed}{event.text}")
+        # a child may have left the cursor anywhere, and its terminal without the translation of newlines
+        start = _CLEAR_LINE if again else "\r" if self._is_terminal else ""
+        self._write(f"{start}{text}" + ("\r\n" if self._is_terminal else "\n"))
+
+    def _coloured(self, colour: str, text: str) -> str:
+        return f"{colour}{text}{_PLAIN}" if colour and self._is_terminal else text
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            pass  # the terminal hung up, or stderr was closed: the session matters more
+
+    def _write_log(self, event: Event) -> None:
+        if self._log is not None:
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            self._log.write(f"{now} {event.level.value:7} {event.name}: {event.text}\n")
+            self._log.flush()
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    except ValueError:
+        return False
+
+
+def _fitting(text: str) -> str:
+    """Cut to the terminal's width: a live line that wraps cannot be cleared."""
+    try:
+        width = os.get_terminal_size(2).columns - len(PREFIX) - 1
+    except OSError:
+        width = 80
+    return text if len(text) <= width or width < 20 else text[: width - 1] + "…"
+
+
+def _open_log(path: str) -> TextIO:
+    try:
+        descriptor = os.open(Path(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise PreconditionFailed(
+            f"cannot write the log file {path} ({error.strerror}); choose another by --log-file"
+        ) from error
+    return os.fdopen(descriptor, "w", encoding="utf-8", errors="replace")
