@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from integration.probe.asking import build_static_probe
-from integration.probe.swapping import Cli
 from integration.support.cluster import Cluster, cache_directory, named_cluster, own_cluster
 from integration.support.namespaces import Namespace, make_namespace, remove_namespace, write_kubeconfig
 from integration.support.plain_user import GROUND, PlainUser, plain_user
@@ -122,12 +121,6 @@ def products(user: PlainUser) -> Iterator[MakeProduct]:
 def product(products: MakeProduct, namespace: Namespace) -> Product:
     """The product for a developer who may edit in this test's namespace."""
     return products(namespace)
-
-
-@pytest.fixture
-def cli(product: Product) -> Cli:
-    """`product` for integration.probe.swapping."""
-    return product.cli()
 
 
 @pytest.fixture(scope="session")

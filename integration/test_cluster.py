@@ -133,6 +133,7 @@ def test_kubelets_want_a_certificate(cluster: Cluster) -> None:
 
 
 @pytest.mark.own_cluster
+@pytest.mark.slow
 def test_the_api_server_can_be_restarted(pair: Namespace) -> None:
     before = pair.pods("app=web")
     subprocess.run([CLUSTER_TOOL, "restart-apiserver", "0"], check=True)

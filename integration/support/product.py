@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from integration.probe.swapping import Cli
 from integration.support.plain_user import PlainUser
 from integration.support.terminal import Terminal
 from integration.support.waiting import wait_until
@@ -137,13 +136,6 @@ class Product:
     def source(self, name: str) -> str:
         """A file of this repository, such as integration/probe/probe.py, where the user can read it."""
         return str(self.user.sources / name)
-
-    def cli(self) -> Cli:
-        """The same for integration.probe.swapping: a probe as the child, asked over stdin and stdout."""
-        become = []
-        if os.geteuid() != self.user.uid:
-            become = ["setpriv", f"--reuid={self.user.uid}", f"--regid={self.user.gid}", "--clear-groups"]
-        return Cli((*become, self.program), self.environment(), self.user.home, self.python)
 
     def run(
         self,
