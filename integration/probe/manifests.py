@@ -1,0 +1,108 @@
+"""Objects as plain dictionaries: the probe as a workload, Services, ConfigMaps, Secrets.
+
+Every pod runs probe.py from a ConfigMap on the stock Python image, so that no image has to be built for
+tests, and is one that Pod Security `restricted` lets pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from integration.probe.asking import LOAD, PYTHON_PROBE
+
+Object = dict[str, Any]
+
+BASE_IMAGE = "docker.io/library/python:3.11-slim"
+RESTRICTED: Object = {
+    "runAsNonRoot": True,
+    "runAsUser": 10001,
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+"""A container's security context that Pod Security `restricted` lets pass."""
+PROBE_VOLUME: Object = {"name": "probe", "configMap": {"name": "probe"}}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A Deployment that runs the probe, and the Service of its name that sends port 80 to 8080.
+
+    `pod` and `container` are laid over the pod's and the container's spec, `siblings` are further containers;
+    `listen` are LISTEN words of probe.py, `who` is what its answers say. With `service` False there is none.
+    """
+
+    name: str
+    replicas: int = 1
+    listen: tuple[str, ...] = ("http:8080",)
+    ports: tuple[Object, ...] = ({"name": "http", "containerPort": 8080},)
+    who: str = "cluster"
+    pod: Object = field(default_factory=dict)
+    container: Object = field(default_factory=dict)
+    siblings: tuple[Object, ...] = ()
+    service: bool = True
+    annotations: dict[str, str] = field(default_factory=dict)
+
+    def objects(self) -> list[Object]:
+        return [self.deployment(), *([service(self.name, 80, 8080)] if self.service else [])]
+
+    def deployment(self) -> Object:
+        labels = {"app": self.name}
+        spec = {
+            "terminationGracePeriodSeconds": 5,
+            **self.pod,
+            "containers": [self.main_container(), *self.siblings],
+            "volumes": [*self.pod.get("volumes", []), PROBE_VOLUME],
+        }
+        template = {"metadata": {"labels": labels, "annotations": self.annotations}, "spec": spec}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": self.name, "labels": labels},
+            "spec": {"replicas": self.replicas, "selector": {"matchLabels": labels}, "template": template},
+        }
+
+    def main_container(self) -> Object:
+        container: Object = {
+            "name": "main",
+            "image": BASE_IMAGE,
+            "imagePullPolicy": "IfNotPresent",
+            "command": ["python3", "/probe/probe.py", "serve", *self.listen],
+            "env": [{"name": "PROBE_WHO", "value": self.who}],
+            "ports": list(self.ports),
+            "securityContext": RESTRICTED,
+            **self.container,
+        }
+        if "http:8080" in self.listen:
+            ready = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
+            container.setdefault("readinessProbe", ready)
+        mount = {"name": PROBE_VOLUME["name"], "mountPath": "/probe"}
+        return container | {"volumeMounts": [*container.get("volumeMounts", []), mount]}
+
+
+def probe_config_map() -> Object:
+    return config_map("probe", {"probe.py": PYTHON_PROBE.read_text(), "load.py": LOAD.read_text()})
+
+
+def config_map(name: str, data: dict[str, str]) -> Object:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+
+
+def secret(name: str, data: dict[str, str]) -> Object:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
+
+
+def service(name: str, port: int, target_port: int | str, **spec: Any) -> Object:
+    """A Service for the pods `app: NAME`, dual-stack where the cluster is; `spec` is laid over its spec."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {
+            "ipFamilyPolicy": "PreferDualStack",
+            "selector": {"app": name},
+            "ports": [{"name": f"tcp-{port}", "port": port, "targetPort": target_port}],
+            **spec,
+        },
+    }
