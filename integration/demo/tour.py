@@ -9,30 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 from integration.demo.deploying import NAMESPACE, deploy
 from integration.support.cluster import running_own_cluster
 from integration.support.namespaces import Namespace, write_kubeconfig
-from integration.support.plain_user import PlainUser, plain_user
+from integration.support.plain_user import plain_user
+from integration.support.product import Product
 
 HERE = Path(__file__).parent
 REQUEST = "http://storefront/?item=tea"
 SEEN = "http://orders/seen"
 AS_DEPLOYED = "sold by orders, as deployed"
 AS_CHANGED = "sold by orders, changed on the laptop"
-IN_PLACE_SECONDS = 60.0
-RESTORED_SECONDS = 60.0
 COPIES_OWN = ("program", "host name")
 """What one copy of orders may see otherwise than another."""
 
@@ -40,12 +35,12 @@ NEXT = f"""\
 eval "$(integration/cluster/cluster env)"      # kubectl and its kubeconfig
 kubectl -n {NAMESPACE} get pods
 export PATH="$(scripts/setup)/bin:$PATH"       # telepresence-py
-telepresence-py swap orders -n {NAMESPACE} -- bash    # a shell in the pod's place: getent hosts stock; env | grep SHOP
+telepresence-py swap orders -n {NAMESPACE} -- bash   # a shell in the pod's place; try: getent hosts stock
 telepresence-py swap orders -n {NAMESPACE} -- python3 integration/demo/shop/orders.py
 integration/cluster/cluster down               # takes everything away again"""
 
 
-class Differs(Exception):
+class Differs(AssertionError):
     """Something was seen that should not be, or the other way round; the message says which."""
 
 
@@ -63,42 +58,22 @@ def show(text: str, indent: str = "   ") -> None:
         print(f"{indent}{line}", flush=True)
 
 
-@dataclass(frozen=True)
-class Developer:
-    """Who swaps: a plain user with a kubeconfig and a directory of their own."""
-
-    user: PlainUser
-    directory: Path
-    kubeconfig: Path
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """telepresence-py with its stderr as a pipe."""
-        environment = {
-            "HOME": str(self.user.home),
-            "USER": self.user.name,
-            "PATH": f"{self.user.venv}/bin:/usr/local/bin:/usr/bin:/bin",
-            "LANG": os.environ.get("LANG", "C.UTF-8"),
-            "KUBECONFIG": str(self.kubeconfig),
-        }
-        return subprocess.Popen(
-            ["telepresence-py", *arguments],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=self.directory,
-            env=environment,
-            **self.user.popen_arguments(),  # type: ignore[call-overload]
-        )
-
-
 @contextlib.contextmanager
-def developer(shop: Namespace) -> Iterator[Developer]:
+def developer(shop: Namespace) -> Iterator[Product]:
+    """The product for a plain user who may edit in the shop's namespace, with a directory of their own."""
     user = plain_user()
     with tempfile.TemporaryDirectory(prefix="demo-", dir=user.runs) as name:
         directory = user.give(Path(name))
+        runtime = directory / "run"
+        runtime.mkdir(mode=0o700)
+        user.give(runtime)
         kubeconfig = directory / "kubeconfig"
         write_kubeconfig(kubeconfig, shop.developer_kubeconfig())
-        yield Developer(user, directory, user.give(kubeconfig))
+        product = Product(user, directory, user.give(kubeconfig))
+        try:
+            yield product
+        finally:
+            product.end_all()
 
 
 def asked(shop: Namespace, url: str) -> str:
@@ -127,42 +102,24 @@ def changed_copy(directory: Path) -> Path:
 
 
 @contextlib.contextmanager
-def swapped(who: Developer, command: Sequence[str]) -> Iterator[None]:
+def swapped(product: Product, *command: str) -> Iterator[None]:
     """`orders` swapped with `command`: "in place" before the body, ended and restored after."""
     words = ["swap", "deployment/orders", "-n", NAMESPACE, "--", *command]
     show("$ telepresence-py " + " ".join(words))
     began = time.monotonic()
-    session = who.start(*words)
-    in_place, news = threading.Event(), threading.Event()
-    reader = threading.Thread(target=follow, args=(session, in_place, news))
-    reader.start()
-    try:
-        news.wait(IN_PLACE_SECONDS)
-        expect(in_place.is_set(), f"`swap` says that it is in place within {IN_PLACE_SECONDS:g} s")
-        show(f"({time.monotonic() - began:.1f} s)")
-        yield
-        heading("SIGTERM to telepresence-py: the program ends, the original comes back")
-        began = time.monotonic()
-        session.send_signal(signal.SIGTERM)
-        code = session.wait(RESTORED_SECONDS)
-        expect(code == 0, f"`swap` ends with the program's status 0, not {code}")
-        show(f"({time.monotonic() - began:.1f} s)")
-    finally:
-        if session.poll() is None:
-            session.terminate()
-            session.wait(RESTORED_SECONDS)
-        reader.join()
-
-
-def follow(session: subprocess.Popen[str], in_place: threading.Event, news: threading.Event) -> None:
-    """Show what the session says until it ends; `news` is set once it is in place, or never will be."""
-    assert session.stderr is not None
-    for line in session.stderr:
-        show(line, "   | ")
-        if "in place" in line:
-            in_place.set()
-            news.set()
-    news.set()
+    running = product.start(*words)
+    running.wait_in_place()
+    said = running.err
+    show(said, "   | ")
+    show(f"({time.monotonic() - began:.1f} s)")
+    yield
+    heading("SIGTERM to telepresence-py: the program ends, the original comes back")
+    began = time.monotonic()
+    running.send(signal.SIGTERM)
+    code = running.wait()
+    show(running.err.removeprefix(said), "   | ")
+    show(f"({time.monotonic() - began:.1f} s)")
+    expect(code == 0, f"`swap` ends with the program's status 0, not {code}")
 
 
 def facts(text: str) -> dict[str, str]:
@@ -188,10 +145,10 @@ def tour() -> None:
     expect(first.endswith(AS_DEPLOYED), f"the answer ends in {AS_DEPLOYED!r}")
     pod_saw = facts(shop.ask(SEEN))
 
-    with developer(shop) as who, shop.load(REQUEST, customers=2) as tally:
+    with developer(shop) as product, shop.load(REQUEST, customers=2) as tally:
         heading("A copy of orders on this machine, changed in one line, swapped in by a plain user")
-        program = changed_copy(who.directory)
-        with swapped(who, ["python3", str(program)]):
+        program = changed_copy(product.directory)
+        with swapped(product, "python3", str(program)):
             heading("The same request, answered by the program on this machine")
             second = asked(shop, REQUEST)
             expect(second == first.replace(AS_DEPLOYED, AS_CHANGED), "only the changed line differs")
@@ -215,7 +172,7 @@ def tour() -> None:
 def main() -> None:
     try:
         tour()
-    except Differs as problem:
+    except AssertionError as problem:
         print(f"\ndemo: {problem}", file=sys.stderr)
         sys.exit(1)
 
