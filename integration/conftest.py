@@ -49,7 +49,7 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     if context:
         return named_cluster(context)
     found = own_cluster()
-    #ensure_sidecar_image()
+    ensure_sidecar_image()
     return found
 
 
