@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,9 @@ import pytest
 
 from integration.probe.asking import build_static_probe
 from integration.support.cluster import Cluster, cache_directory, named_cluster, own_cluster
-from integration.support.namespaces import Namespace, make_namespace, remove_namespace, write_kubeconfig
+from integration.support.namespaces import Namespace, make_namespace, remove_namespace
 from integration.support.plain_user import GROUND, PlainUser, plain_user
-from integration.support.product import Product
+from integration.support.product import Product, product_for
 from integration.support.sidecar_image import ensure_sidecar_image
 
 MakeNamespace = Callable[..., Namespace]
@@ -93,28 +92,17 @@ def products(user: PlainUser) -> Iterator[MakeProduct]:
     `products(namespace, role="view")` with another ClusterRole; `products(kubeconfig={...})` with any
     kubeconfig. Whatever they still run is ended with the test.
     """
-    made: list[Product] = []
+    with contextlib.ExitStack() as made:
 
-    def make(
-        namespace: Namespace | None = None, role: str = "edit", kubeconfig: dict[str, Any] | None = None
-    ) -> Product:
-        directory = user.give(Path(tempfile.mkdtemp(dir=user.runs)))
-        runtime = directory / "run"
-        runtime.mkdir(mode=0o700)
-        user.give(runtime)
-        path = directory / "kubeconfig"
-        if kubeconfig is None:
-            assert namespace is not None, "a product needs a namespace or a kubeconfig"
-            kubeconfig = namespace.developer_kubeconfig(role)
-        write_kubeconfig(path, kubeconfig)
-        user.give(path)
-        made.append(Product(user, directory, path))
-        return made[-1]
+        def make(
+            namespace: Namespace | None = None, role: str = "edit", kubeconfig: dict[str, Any] | None = None
+        ) -> Product:
+            if kubeconfig is None:
+                assert namespace is not None, "a product needs a namespace or a kubeconfig"
+                kubeconfig = namespace.developer_kubeconfig(role)
+            return made.enter_context(product_for(user, kubeconfig))
 
-    yield make
-    for product in made:
-        product.end_all()
-        shutil.rmtree(product.directory, ignore_errors=True)
+        yield make
 
 
 @pytest.fixture

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from integration.support.namespaces import write_kubeconfig
 from integration.support.plain_user import PlainUser
 from integration.support.terminal import Terminal
 from integration.support.waiting import wait_until
@@ -220,6 +224,23 @@ class Product:
                 if stream is not None:
                     with contextlib.suppress(BrokenPipeError):
                         stream.close()
+
+
+@contextlib.contextmanager
+def product_for(user: PlainUser, kubeconfig: dict[str, Any]) -> Iterator[Product]:
+    """The product for that user with that kubeconfig, in a directory of its own; all of it gone after."""
+    directory = user.give(Path(tempfile.mkdtemp(dir=user.runs)))
+    runtime = directory / "run"
+    runtime.mkdir(mode=0o700)
+    user.give(runtime)
+    path = directory / "kubeconfig"
+    write_kubeconfig(path, kubeconfig)
+    product = Product(user, directory, user.give(path))
+    try:
+        yield product
+    finally:
+        product.end_all()
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def _session_of(cli: int) -> int | None:
