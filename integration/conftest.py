@@ -47,9 +47,14 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
     context = request.config.getoption("context")
     if context:
         return named_cluster(context)
-    found = own_cluster()
-    ensure_sidecar_image()
-    return found
+    return own_cluster()
+
+
+@pytest.fixture(scope="session")
+def sidecar_image(cluster: Cluster) -> None:
+    """The sidecar's image on every node; with --context it is the user's to put it there."""
+    if cluster.is_own:
+        ensure_sidecar_image()
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +91,7 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Name
 
 
 @pytest.fixture
-def products(user: PlainUser) -> Iterator[MakeProduct]:
+def products(user: PlainUser, sidecar_image: None) -> Iterator[MakeProduct]:
     """`products(namespace)`: the product for a developer who may edit in that namespace alone.
 
     `products(namespace, role="view")` with another ClusterRole; `products(kubeconfig={...})` with any
