@@ -46,7 +46,7 @@ CONNECT_DEADLINE = 10.0
 
 @dataclass(frozen=True)
 class ChildNetwork:
-    """The child's network, as isolation knows it. `make_socket(family)` (trio) gives a TCP socket born inside."""
+    """The child's network as isolation knows it. `make_socket(family)` (trio): a TCP socket born inside."""
 
     make_socket: Callable[[int], Awaitable[socket.socket]]
     listening_ports: Callable[[], Listening]
@@ -87,6 +87,10 @@ class Inbound:
         self._all_listened = trio.Event()
         self._connections: trio.Nursery | None = None
         self._closed = False
+
+    def __len__(self) -> int:
+        """Connections that live."""
+        return len(self._joints)
 
     @property
     def served(self) -> frozenset[int]:
@@ -156,7 +160,9 @@ class Inbound:
 
     async def _deliver(self, stream: MuxStream, pod_port: int) -> None:
         try:
-            for address in self._targets(pod_port):
+            tried: set[str] = set()
+            while (address := self._next_target(pod_port, tried)) is not None:
+                tried.add(address)
                 if await self._connect(stream, Endpoint(address, self._child_ports[pod_port])):
                     return
         except TelepresenceError as error:  # the agent is gone, and the child with it
@@ -169,14 +175,17 @@ class Inbound:
         self._tell(self._served - {pod_port})
         self._look()
 
-    def _targets(self, pod_port: int) -> tuple[str, ...]:
-        """What was seen last is tried as it is, unless it could lead to the laptop, or nowhere."""
-        child_port = self._child_ports[pod_port]
-        seen = targets(self._listening.get(child_port, ()), self._child.addresses)
-        if seen and not is_loopback(seen[0]):
-            return seen
-        self._look_unless_fresh()
-        return targets(self._listening.get(child_port, ()), self._child.addresses)
+    def _next_target(self, pod_port: int, tried: set[str]) -> str | None:
+        """What was seen last is good enough to try, unless it is nothing or could lead to the laptop."""
+        address = self._seen_target(pod_port, tried)
+        if address is None or is_loopback(address):
+            self._look_unless_fresh()
+            address = self._seen_target(pod_port, tried)
+        return address
+
+    def _seen_target(self, pod_port: int, tried: set[str]) -> str | None:
+        listens_on = self._listening.get(self._child_ports[pod_port], ())
+        return next((each for each in targets(listens_on, self._child.addresses) if each not in tried), None)
 
     async def _connect(self, stream: MuxStream, target: Endpoint) -> bool:
         """False when nobody takes the connection there."""

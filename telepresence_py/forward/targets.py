@@ -14,19 +14,20 @@ Listening = Mapping[int, frozenset[str]]
 def targets(listens_on: Iterable[str], pod_addresses: Iterable[str]) -> tuple[str, ...]:
     """The addresses to try in turn for a port that is listened on at `listens_on`; none if out of reach.
 
-    The pod's own addresses come before loopback ones: there the program behaves as it does in the pod. A
-    listener on `::` may take IPv4 as well or not, which nobody tells, so both are tried. Any other address is
-    not one where a connection from inside would arrive.
+    The pod's own addresses if possible: there the program behaves as it does in the pod, and nothing falls
+    through to the laptop. A listener on `::` may take IPv4 as well or not, which nobody tells. Addresses that
+    are neither the pod's nor loopback are not where a connection from inside would arrive.
     """
     there = {str(ip_address(address)) for address in listens_on}
     own = [str(ip_address(address)) for address in pod_addresses]
     reachable = [address for address in own if address in there]
     reachable += [address for address in own if _covered_by_wildcard(address, there)]
-    if "0.0.0.0" in there:
+    if "::" in there and not any(":" in address for address in reachable):
+        reachable.append("::1")
+    if not reachable and "0.0.0.0" in there:
         reachable.append("127.0.0.1")
-    if "::" in there:
-        reachable += ["::1", "127.0.0.1"]
-    reachable += sorted(address for address in there if ip_address(address).is_loopback)
+    if not reachable:
+        reachable = sorted(address for address in there if is_loopback(address))
     return tuple(dict.fromkeys(reachable))
 
 
