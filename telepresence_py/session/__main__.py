@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import traceback
+from functools import partial
 
 import trio
 
@@ -27,7 +28,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     sock = socket.socket(fileno=int(sys.argv[1]))
-    bridge.run(_serve, sock)
+    bridge.run(partial(_serve, sock))
 
 
 async def _serve(sock: socket.socket) -> None:

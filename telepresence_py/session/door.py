@@ -6,7 +6,7 @@ import math
 import socket
 from array import array
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import trio
 
@@ -105,10 +105,8 @@ class Door:
                     await self._news.wait()
 
     def _post(self, message: FromSession, descriptors: tuple[int, ...] = ()) -> None:
-        try:
+        with suppress(trio.BrokenResourceError):  # the CLI is gone: nobody to tell
             self._outbox.send_nowait((message, descriptors))
-        except trio.BrokenResourceError:
-            pass  # the CLI is gone: nobody to tell
 
     async def _wait_for(self, *kinds: type) -> None:
         async with self._news:

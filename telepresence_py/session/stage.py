@@ -1,0 +1,124 @@
+"""The child's stage: namespaces, volumes, names and forwarding, over the tunnels to its pods."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from telepresence_py.dns.forwarder import Forwarder
+from telepresence_py.environment import merge
+from telepresence_py.forward.datagrams import NameServers, serve_datagrams
+from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
+from telepresence_py.forward.outbound import serve_outbound
+from telepresence_py.isolation import enter
+from telepresence_py.isolation.inside import Inside
+from telepresence_py.model.errors import SessionLost
+from telepresence_py.model.events import Event, Level, Report
+from telepresence_py.model.network import NetworkView, PodFacts
+from telepresence_py.session.copies import Copies, ask_for
+from telepresence_py.session.plan import SwapPlan
+from telepresence_py.session.tunnels import Tunnels
+from telepresence_py.tunnel.interface import Tunnel
+from telepresence_py.volumes.choose import choose
+
+RESOLV_CONF = "/etc/resolv.conf"
+HOSTS = "/etc/hosts"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the child is started with, and what tells whether it listens."""
+
+    environment: dict[str, str]
+    namespaces: Mapping[str, int]
+    inbound: Inbound
+    lost: trio.Event
+
+
+@asynccontextmanager
+async def set_stage(
+    nursery: trio.Nursery, plan: SwapPlan, command: tuple[str, ...], tunnels: Tunnels, report: Report
+) -> AsyncIterator[Stage]:
+    """Everything the child needs is there inside the block, and gone after it, the child included.
+
+    PreconditionFailed when this machine cannot isolate; SessionLost when the link breaks meanwhile.
+    """
+    tunnel = tunnels.any_live()
+    if tunnel is None:
+        raise SessionLost("the link to the sidecar was lost while it was set up; swap again")
+    copies = await _ask_for_volumes(nursery, plan, command, tunnel, report)
+    async with AsyncExitStack() as stack:
+        inside = await stack.enter_async_context(enter(_view(tunnel.facts, copies), report))
+        await copies.fill(inside.volume_directories)
+        inbound = await _serve(stack, nursery, plan, tunnels, inside)
+        environment = merge(tunnel.facts.environment, os.environ)
+        yield Stage(environment, inside.namespaces, inbound, inside.lost)
+
+
+async def _ask_for_volumes(
+    nursery: trio.Nursery, plan: SwapPlan, command: tuple[str, ...], tunnel: Tunnel, report: Report
+) -> Copies:
+    choice = choose(plan.mounts, _laptop_paths(command))
+    for skipped in choice.skipped:
+        text = f"{skipped.mount.path} is not there: {skipped.reason}"
+        report(Event("volume-skipped", text, Level.NOTICE))
+    return await ask_for(nursery, tunnel, choice.copied, report)
+
+
+def _laptop_paths(command: tuple[str, ...]) -> list[str]:
+    """Directories of the laptop that a volume of the pod must not hide from the child."""
+    program = shutil.which(command[0]) or command[0]
+    return [os.getcwd(), os.path.expanduser("~"), os.path.dirname(os.path.abspath(program))]
+
+
+def _view(facts: PodFacts, copies: Copies) -> NetworkView:
+    return NetworkView(
+        hostname=facts.hostname,
+        addresses=facts.addresses,
+        files={RESOLV_CONF: facts.resolv_conf.encode(), HOSTS: facts.hosts.encode()},
+        volume_paths=copies.directories,
+        volume_files=copies.files,
+        writable_volume_paths=copies.writable,
+    )
+
+
+async def _serve(
+    stack: AsyncExitStack, nursery: trio.Nursery, plan: SwapPlan, tunnels: Tunnels, inside: Inside
+) -> Inbound:
+    async def resolve(query: bytes) -> bytes:
+        tunnel = tunnels.any_live()
+        if tunnel is None:
+            raise ConnectionError("no tunnel")
+        return await tunnel.resolve(query)
+
+    facts = tunnels.members[0].facts
+    child = ChildNetwork(inside.socket, inside.listening_ports, facts.addresses)
+    inbound = await stack.enter_async_context(serve_inbound(nursery, plan.ports, child))
+    for tunnel in tunnels.members:
+        inbound.attach(tunnel)
+    await stack.enter_async_context(
+        serve_outbound(inside.tcp_listeners, inside.loopback_listeners, tunnels.any_live, inbound.made)
+    )
+    servers = NameServers(name_servers(facts.resolv_conf), Forwarder(resolve).answer)
+    await stack.enter_async_context(
+        serve_datagrams(inside.udp_sockets, inside.raw_sockets, tunnels.any_live, servers)
+    )
+    return inbound
+
+
+def name_servers(resolv_conf: str) -> frozenset[str]:
+    """The addresses of its `nameserver` lines (resolv.conf(5))."""
+    words = (line.split() for line in resolv_conf.splitlines())
+    return frozenset(parts[1] for parts in words if len(parts) > 1 and parts[0] == "nameserver")
+
+
+def announce_unserved(tunnels: Tunnels, report: Report) -> None:
+    """Say on which ports of the workload the sidecar could not listen."""
+    for tunnel in tunnels.members:
+        for port, reason in tunnel.unserved_ports.items():
+            report(Event("port-unserved", f"port {port} of the pod is not served: {reason}", Level.WARNING))
