@@ -12,16 +12,15 @@ import difflib
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from integration.demo.deploying import NAMESPACE, deploy
 from integration.support.cluster import running_own_cluster
-from integration.support.namespaces import Namespace, write_kubeconfig
+from integration.support.namespaces import Namespace
 from integration.support.plain_user import plain_user
-from integration.support.product import Product
+from integration.support.product import Product, product_for
 
 HERE = Path(__file__).parent
 REQUEST = "http://storefront/?item=tea"
@@ -56,24 +55,6 @@ def heading(text: str) -> None:
 def show(text: str, indent: str = "   ") -> None:
     for line in text.splitlines():
         print(f"{indent}{line}", flush=True)
-
-
-@contextlib.contextmanager
-def developer(shop: Namespace) -> Iterator[Product]:
-    """The product for a plain user who may edit in the shop's namespace, with a directory of their own."""
-    user = plain_user()
-    with tempfile.TemporaryDirectory(prefix="demo-", dir=user.runs) as name:
-        directory = user.give(Path(name))
-        runtime = directory / "run"
-        runtime.mkdir(mode=0o700)
-        user.give(runtime)
-        kubeconfig = directory / "kubeconfig"
-        write_kubeconfig(kubeconfig, shop.developer_kubeconfig())
-        product = Product(user, directory, user.give(kubeconfig))
-        try:
-            yield product
-        finally:
-            product.end_all()
 
 
 def asked(shop: Namespace, url: str) -> str:
@@ -145,7 +126,8 @@ def tour() -> None:
     expect(first.endswith(AS_DEPLOYED), f"the answer ends in {AS_DEPLOYED!r}")
     pod_saw = facts(shop.ask(SEEN))
 
-    with developer(shop) as product, shop.load(REQUEST, customers=2) as tally:
+    developer = product_for(plain_user(), shop.developer_kubeconfig())
+    with developer as product, shop.load(REQUEST, customers=2) as tally:
         heading("A copy of orders on this machine, changed in one line, swapped in by a plain user")
         program = changed_copy(product.directory)
         with swapped(product, "python3", str(program)):
