@@ -50,7 +50,9 @@ class SidecarConfig:
 
     `client_key` is the session's public key as one OpenSSH line. `ports` are the workload's TCP ports, on
     which connections are accepted (and held). `tunnel_port` is bound on the pod's loopback, `health_port`
-    on every address; neither is among the ports of the pod. `grace` is in seconds.
+    on every address; neither is among the ports of the pod. `grace` is how many seconds to wait for a
+    client. `drain_seconds` is the most that a sidecar which hands over may take from SIGTERM to its exit:
+    keep it below the pod's terminationGracePeriodSeconds.
     """
 
     session: str
@@ -62,6 +64,7 @@ class SidecarConfig:
     grace: float = 30.0
     hold_seconds: float = 60.0
     hold_connections: int = 1024
+    drain_seconds: float = 25.0
 
     def to_argument(self) -> str:
         """One shell-safe word, for the `args` of a container."""

@@ -1,0 +1,66 @@
+"""`python -m telepresence_sidecar WORD`: the pod's program; WORD is a SidecarConfig.
+
+As process 1 of its container it must ask for SIGTERM itself, and at once: imports take most of the start.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+import asyncio  # noqa: E402
+
+from .contract import FINGERPRINT_LOG_PREFIX, SidecarConfig  # noqa: E402
+from .facts import is_own_address  # noqa: E402
+from .health import Health  # noqa: E402
+from .inbound import Inbound  # noqa: E402
+from .lifetime import Lifetime  # noqa: E402
+from .log import Log, process_age  # noqa: E402
+from .server import serve  # noqa: E402
+from .service import Service  # noqa: E402
+from .sockets import listen_everywhere  # noqa: E402
+
+
+async def live(config: SidecarConfig) -> None:
+    """From the first listener to the exit."""
+    loop = asyncio.get_running_loop()
+    log = Log(config.session, config.holder)
+    health = Health()
+    inbound = Inbound(config.hold_connections, config.hold_seconds, is_own_address)
+    lifetime = Lifetime(inbound, config.grace, config.drain_seconds)
+    service = Service(inbound, health, lifetime, log)
+    loop.add_signal_handler(signal.SIGTERM, lifetime.terminate)
+    loop.add_signal_handler(signal.SIGINT, lifetime.terminate)
+    service.unserved = await inbound.open_ports(config.ports)
+    for port, reason in service.unserved.items():
+        log.of_session(f"cannot listen on port {port} ({reason})")
+    health_server = await loop.create_server(health.protocol, sock=listen_everywhere(config.health_port))
+    acceptor, fingerprint = await serve(config.tunnel_port, config.client_key, service)
+    lifetime.client_lost()
+    log.of_session(f"listening {process_age():.2f} s after the start")
+    log.line(FINGERPRINT_LOG_PREFIX + fingerprint)
+    log.of_session(f"exit ({await lifetime.ended})")
+    acceptor.close()
+    health_server.close()
+    service.detach()
+    inbound.close()
+    await asyncio.sleep(0)  # resets leave in this turn of the loop
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit("usage: telepresence_sidecar CONFIGURATION")
+    try:
+        config = SidecarConfig.from_argument(sys.argv[1])
+    except (ValueError, TypeError, KeyError) as error:
+        sys.exit(f"the configuration is not one of this version: {error}")
+    try:
+        asyncio.run(live(config))
+    except OSError as error:
+        sys.exit(f"cannot listen on the sidecar's own ports: {error}")
+
+
+if __name__ == "__main__":
+    main()

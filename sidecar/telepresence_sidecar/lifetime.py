@@ -1,0 +1,89 @@
+"""When the sidecar ends: told to by SIGTERM, left by its client, or missing it for longer than the grace
+period."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from .inbound import Inbound
+
+QUIET_SECONDS = 1.5
+"""So long without a new connection, after SIGTERM, and every kube-proxy has heard that the pod is going."""
+
+STOP_SECONDS = 2.0
+"""What connections of a pod that is simply deleted may still take."""
+
+
+class Lifetime:
+    """`ended` is done, with the reason, when the process shall exit. Begins with nobody there: in grace."""
+
+    def __init__(self, inbound: Inbound, grace: float, drain_seconds: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[str] = self._loop.create_future()
+        self._inbound = inbound
+        self._grace = grace
+        self._drain_seconds = drain_seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._quiet = QUIET_SECONDS
+        inbound.on_idle = self._check_drained
+
+    def client_came(self) -> None:
+        if not self._draining and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def client_lost(self) -> None:
+        """Waits for it to come again."""
+        if not self._draining:
+            self._set_timer(self._grace, self._missed)
+
+    def client_left(self) -> None:
+        """It will not come again. What was handed over is still served until SIGTERM, or for the grace
+        period if none comes because whoever should have deleted the pod has died."""
+        if self._inbound.handed_over:
+            self.client_lost()
+        else:
+            self._end("the client left")
+
+    def terminate(self) -> None:
+        """SIGTERM: the pod is being deleted."""
+        self._drain("the pod is deleted")
+
+    def _missed(self) -> None:
+        if self._inbound.handed_over:
+            self._drain("no client")
+        else:
+            self._end(f"no client for {self._grace:g} s")
+
+    def _drain(self, reason: str) -> None:
+        if self._draining:
+            return
+        self._draining = True
+        self._reason = reason
+        self._begun = self._loop.time()
+        self._quiet = QUIET_SECONDS if self._inbound.handed_over else 0.0
+        limit = self._drain_seconds if self._inbound.handed_over else STOP_SECONDS
+        self._set_timer(limit, lambda: self._end(f"{reason}, connections cut after {limit:g} s"))
+        self._check_drained()
+
+    def _check_drained(self) -> None:
+        if not self._draining or not self._inbound.idle or self.ended.done():
+            return
+        quiet_at = max(self._begun, self._inbound.last_arrival) + self._quiet
+        if self._loop.time() >= quiet_at:
+            self._end(self._reason)
+        else:
+            self._loop.call_at(quiet_at, self._check_drained)
+
+    def _set_timer(self, seconds: float, then: Callable[[], None]) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, then)
+
+    def _end(self, reason: str) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self.ended.done():
+            self.ended.set_result(reason)

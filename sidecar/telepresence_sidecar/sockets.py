@@ -1,0 +1,48 @@
+"""Listening on every address of the pod, whatever families it has."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+BACKLOG = 1024
+
+_NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
+
+
+def listen_everywhere(port: int) -> socket.socket:
+    """A TCP socket that listens on `port` over IPv6 and IPv4, or over IPv4 where the kernel has no IPv6.
+    OSError (EADDRINUSE, EACCES) when the port cannot be had. The caller closes it."""
+    try:
+        return _listen(socket.AF_INET6, "::", port)
+    except OSError as error:
+        if error.errno not in _NO_IPV6:
+            raise
+        return _listen(socket.AF_INET, "0.0.0.0", port)
+
+
+def _listen(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+        listener.setblocking(False)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def plain_address(address: str) -> str:
+    """An IPv4 address that an IPv6 socket shows as ::ffff:a.b.c.d (RFC 4291, 2.5.5.2), as IPv4."""
+    return address.removeprefix("::ffff:") if "." in address else address
+
+
+def errno_of(error: OSError) -> int:
+    """The errno to pass on for a failed connect; resolvers and combined errors have none of their own."""
+    if isinstance(error, socket.gaierror):
+        return errno.EHOSTUNREACH
+    return error.errno or errno.ECONNREFUSED
