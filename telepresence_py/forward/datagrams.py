@@ -108,7 +108,7 @@ class Datagrams:
         self._loop = asyncio.get_running_loop()
         self._raw_sockets = raw_sockets
         self._choose_tunnel = choose_tunnel
-        self._servers = frozenset(str(ip_address(address)) for address in name_servers.addresses)
+        self._servers = frozenset(_canonical(address) for address in name_servers.addresses)
         self._answer = name_servers.answer
         self._limits = limits
         self._flows: IdleTable[FlowKey, DatagramFlow] = IdleTable(limits.most_flows, limits.idle_seconds)
@@ -206,6 +206,14 @@ def original_destination(ancillary: Iterable[tuple[int, int, bytes]]) -> Endpoin
         if level == socket.IPPROTO_IPV6 and kind == IPV6_RECVORIGDSTADDR:
             return endpoint_of((socket.inet_ntop(socket.AF_INET6, data[8:24]), _port(data)))
     return None
+
+
+def _canonical(address: str) -> str:
+    """As the kernel's addresses are written; what is none stays as it is, and matches nothing."""
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return address
 
 
 def _port(sockaddr: bytes) -> int:

@@ -167,13 +167,15 @@ class Inbound:
                     return
         except TelepresenceError as error:  # the agent is gone, and the child with it
             log.debug("no socket in the child's world: %s", error)
-        except BaseException:
-            stream.abort(errno.ECONNABORTED)
+        except BaseException:  # the end: what was not accepted yet waits in the pod for the restored original
+            stream.refuse(errno.ECONNREFUSED)
             raise
         stream.refuse(errno.ECONNREFUSED)
-        # Said even if somebody listens again by now: the pod offers what waits when a port comes back.
+        # Said even if somebody listens again by now: the pod offers what waits when a port comes back. Not
+        # within the same breath, lest a child that never takes anything keeps us and the pod busy.
         self._tell(self._served - {pod_port})
-        self._look()
+        await trio.sleep(EAGER_SECONDS)
+        self._look_unless_fresh()
 
     def _next_target(self, pod_port: int, tried: set[str]) -> str | None:
         """What was seen last is good enough to try, unless it is nothing or could lead to the laptop."""
@@ -188,11 +190,13 @@ class Inbound:
         return next((each for each in targets(listens_on, self._child.addresses) if each not in tried), None)
 
     async def _connect(self, stream: MuxStream, target: Endpoint) -> bool:
-        """False when nobody takes the connection there."""
+        """False when nobody takes the connection there. True when it was taken, if only to be reset."""
         family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
         try:
             connection = await self._child.make_socket(family)
             await in_asyncio(self._connect_and_join, connection, target, stream)
+        except ConnectionResetError:
+            stream.refuse(errno.ECONNRESET)
         except OSError as error:
             log.debug("the child does not take a connection at %s port %s: %s", *target, error)
             return False

@@ -83,7 +83,7 @@ class World:
     @asynccontextmanager
     async def served(self, *sockets: socket.socket, most: int = 100) -> AsyncIterator[Datagrams]:
         raw: dict[int, RawSocket] = {socket.AF_INET: self, socket.AF_INET6: self}
-        names = NameServers(frozenset({DNS.address, "fd00:0:0::a"}), self.answer)
+        names = NameServers(frozenset({DNS.address, "fd00:0:0::a", "not-an-address"}), self.answer)
         limits = FlowLimits(60, most, most, lambda: self.now)
         async with serve_datagrams(sockets, raw, self.tunnel, names, limits) as service:
             yield service

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
+from telepresence_py.forward.joining import reset_socket
 from telepresence_py.forward.packets import Endpoint, endpoint_of
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.network import PortMap
@@ -30,9 +31,13 @@ class Child:
     listening: dict[int, frozenset[str]] = field(default_factory=dict)
     sockets: int = 0
     gone: bool = False
+    asked: int = 0
+    sockets_come: trio.Event | None = None
 
     async def make_socket(self, family: int) -> socket.socket:
-        await trio.lowlevel.checkpoint()
+        self.asked += 1
+        if self.sockets_come is not None:
+            await self.sockets_come.wait()
         if self.gone:
             raise SessionLost("gone")
         self.sockets += 1
@@ -218,9 +223,7 @@ async def test_a_reset_by_the_child_is_a_reset_for_the_client() -> None:
         async with served(child, port_of(server)) as (_, tunnel):
             client = Recorder()
             tunnel.connect_in(80, b"x").set_protocol(client)
-            connection = await accepted(server)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            connection.close()
+            reset_socket(await accepted(server))
             await until(client.lost.done)
             assert isinstance(client.lost.result(), ConnectionResetError)
 
@@ -259,6 +262,17 @@ async def test_the_end_says_that_nobody_listens_and_resets_what_lives() -> None:
         with connection, pytest.raises(ConnectionResetError):
             connection.recv(1)
         assert await opened(tunnel.connect_in(80)) == errno.ECONNREFUSED
+
+
+@in_session
+async def test_a_connection_that_the_end_overtakes_goes_on_waiting_in_the_pod() -> None:
+    child = Child()
+    child.sockets_come = trio.Event()
+    with child.listens() as server:
+        async with served(child, port_of(server)) as (_, tunnel):
+            stream = tunnel.connect_in(80)
+            await until(lambda: child.asked == 1)
+        assert await opened(stream) == errno.ECONNREFUSED
 
 
 @in_session
