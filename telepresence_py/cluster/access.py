@@ -48,7 +48,7 @@ async def require_rights(cluster: Cluster, rights: tuple[Right, ...] = SWAP_RIGH
 
 def allowed_by(rules: list[Json], right: Right) -> bool:
     """PURE: whether one of the rules gives the right on every object, not only on named ones."""
-    resource, _, subresource = right.resource.partition("/")
+    subresource = right.resource.partition("/")[2]
     names = {right.resource, "*"} | ({f"*/{subresource}"} if subresource else set())
     return any(
         not rule.get("resourceNames")

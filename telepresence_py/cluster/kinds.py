@@ -9,14 +9,14 @@ REASONS = {
     "daemonset": "which node's pod to replace cannot be said yet",
     "replicaset": "swapping it by itself is not supported yet: name the deployment that owns it",
     "replicationcontroller": "swapping it is not supported yet: make it a deployment",
-    "job": "a process that stands in for it would change the job's outcome: run the program beside it instead",
-    "cronjob": "a process that stands in for it would change the jobs' outcome: run the program beside it instead",
-    "pod": "nothing would bring a bare pod back: put it into a deployment, or name the deployment that owns it",
+    "job": "a stand-in would change the job's outcome: run the program beside it instead",
+    "cronjob": "a stand-in would change its jobs' outcome: run the program beside it instead",
+    "pod": "nothing would bring a bare pod back: name the deployment that owns it, or make one",
 }
 
 
 def require_swappable(kind: str, name: str) -> None:
-    """Return for a deployment; PreconditionFailed says why another kind is not swapped, BadUsage what is none."""
+    """PreconditionFailed says why another kind than a deployment is not swapped, BadUsage what is no kind."""
     if kind == "deployment":
         return
     if kind not in REASONS:

@@ -61,7 +61,7 @@ async def delete_pod(cluster: Cluster, name: str, uid: str) -> bool:
 
 
 async def follow_log(cluster: Cluster, name: str, container: str, on_line: Callable[[str], bool]) -> Answer:
-    """The container's log from its beginning, line by line, until `on_line` returns True or the container ends.
+    """The container's log from its beginning, until `on_line` returns True or the container ends.
 
     The answer is not raised when it is a refusal: 400 while the container does not run yet. NoAnswer when the
     connection breaks.
@@ -90,10 +90,10 @@ async def read_log(cluster: Cluster, name: str, container: str, lines: int = 50)
 async def watch_pods(
     cluster: Cluster, selector: str, version: str, on_event: Callable[[str, Json], bool]
 ) -> int:
-    """Pass ADDED, MODIFIED, DELETED, BOOKMARK events until `on_event` returns True or the server ends the watch.
+    """Pass ADDED, MODIFIED, DELETED, BOOKMARK events until `on_event` returns True or the watch ends.
 
-    Returns 200, or 410 when `version` is too old, or another status on which one tries again. NoAnswer when the
-    connection breaks; NoRights, ClusterUnreachable (credentials) are raised.
+    Returns 200, or 410 when `version` is too old, or another status on which one tries again. NoAnswer when
+    the connection breaks; NoRights, ClusterUnreachable (credentials) are raised.
     """
     status = 200
 

@@ -12,8 +12,8 @@ from telepresence_py.model.network import WebSocketTarget
 def port_forward_target(cluster: Cluster, pod_name: str, pod_port: int) -> WebSocketTarget:
     """The port-forward WebSocket of one port of one pod, on the pod's loopback.
 
-    Credentials are renewed here when they have expired, which may run the user's login plugin: ask anew at each
-    dial.
+    Credentials are renewed here when they have expired, which may run the user's login plugin: ask anew at
+    each dial.
     """
     settings = cluster.access.settings
     url = urlsplit(cluster.server)

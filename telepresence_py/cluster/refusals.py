@@ -52,7 +52,7 @@ def explain(call: Call, where: Where, answer: Answer) -> TelepresenceError:
         return PreconditionFailed(f"The API server refused to {tried}: {answer.words}")
     if status == 429 or status >= 500:
         return ClusterUnreachable(
-            f"The API server {where.server} cannot {tried} now (HTTP {status}), try again later: {answer.words}"
+            f"The API server {where.server} cannot {tried} now (HTTP {status}), try later: {answer.words}"
         )
     return InternalError(f"The API server answered HTTP {status} to an attempt to {tried}.")
 

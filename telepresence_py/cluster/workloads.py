@@ -19,7 +19,7 @@ from telepresence_py.cluster.calls import (
 from telepresence_py.cluster.client import Cluster
 from telepresence_py.cluster.kinds import require_swappable
 from telepresence_py.cluster.names import suggestion
-from telepresence_py.model.errors import NamedObjectMissing, TelepresenceError
+from telepresence_py.model.errors import NamedObjectMissing, one_error
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,11 @@ async def read_workload(cluster: Cluster, kind: str, name: str) -> WorkloadSnaps
         listed = await cluster.call(Call("list", resource, query=query))
         found[resource.plural] = tuple(listed.json.get("items") or ())
 
-    try:
+    with one_error():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read, REPLICASETS, selector)
             nursery.start_soon(read, PODS, selector)
             nursery.start_soon(read, SERVICES, ())
-    except* TelepresenceError as failed:
-        raise first_error(failed) from failed
     return WorkloadSnapshot(
         context=cluster.context,
         namespace=cluster.namespace,
@@ -82,15 +80,6 @@ def selector_text(selector: Json) -> str:
             }[operator]
         )
     return ",".join(terms)
-
-
-def first_error(group: BaseExceptionGroup[TelepresenceError]) -> TelepresenceError:
-    """One of the errors that tasks side by side raised; the others say the same of another object."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, TelepresenceError)
-    return error
 
 
 async def _missing(cluster: Cluster, name: str) -> NamedObjectMissing:

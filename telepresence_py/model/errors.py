@@ -11,6 +11,8 @@ One message is one sentence: what was tried, on which object, and what to do nex
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -83,3 +85,22 @@ class CommandNotFound(TelepresenceError):
 def error_named(name: str) -> type[TelepresenceError]:
     """The class of that name, for errors that crossed the session's door as JSON; InternalError if unknown."""
     return {cls.__name__: cls for cls in TelepresenceError.__subclasses__()}.get(name, InternalError)
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """Let one TelepresenceError out alone where tasks side by side raise groups of them.
+
+    The others say the same of another object. A group with anything else in it (a bug, a cancellation)
+    stays as it is.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        ours, others = group.split(TelepresenceError)
+        if ours is None or others is not None:
+            raise
+        first: BaseException = ours
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from group

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
+import trio
+
+from telepresence_py.cluster.calls import DEPLOYMENTS, Call, Json
 from telepresence_py.cluster.client import Cluster
-from telepresence_py.model.events import Report
+from telepresence_py.cluster.pods import list_pods, read_log
+from telepresence_py.cluster.workloads import selector_text
+from telepresence_py.model.errors import WorkloadHeld, one_error
+from telepresence_py.model.events import Event, Report
+from telepresence_py.session.podboard import PodBoard
+from telepresence_py.session.podstate import controller, holder_of, is_finished
+from telepresence_py.session.restoring import Restorer, StandIn
+from telepresence_sidecar.contract import CONNECTED_LOG_PREFIX, LOST_LOG_PREFIX, SESSION_LABEL
+
+STARTING_SECONDS = 120.0  # a younger sidecar that has seen no client yet may be waiting for its first
+LOG_LINES = 200
+RESTORE_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
 class Leftover:
-    """One sidecar pod. `state`: "live" a session is connected, "dead" it waits for one, "finished" it has ended."""
+    """One sidecar pod.
+
+    `state` is "live" when its session is connected or about to be, "dead" when it misses its session,
+    "ending" when it is being removed, "finished" when it has ended and only its record is left.
+    """
 
     pod_name: str
     uid: str
@@ -19,18 +39,100 @@ class Leftover:
     holder: str
     since: str
     state: str
+    adopted: bool
 
 
 async def list_leftovers(cluster: Cluster) -> tuple[Leftover, ...]:
-    """All sidecar pods of the cluster's chosen namespace."""
-    raise NotImplementedError
+    """All sidecar pods of the cluster's chosen namespace: one request, and one for each that still runs."""
+    pods = (await list_pods(cluster, SESSION_LABEL)).items
+    states: dict[str, str] = {}
+
+    async def look(pod: Json) -> None:
+        states[pod["metadata"]["uid"]] = await _state(cluster, pod)
+
+    with one_error():
+        async with trio.open_nursery() as nursery:
+            for pod in pods:
+                nursery.start_soon(look, pod)
+    found = (_leftover(pod, states[pod["metadata"]["uid"]]) for pod in pods)
+    return tuple(sorted(found, key=lambda one: (one.workload, one.pod_name)))
 
 
 async def restore_leftovers(
     cluster: Cluster, report: Report, workload: str | None = None, force: bool = False
 ) -> tuple[Leftover, ...]:
-    """Put back the originals of `workload` (deployment/orders; None: of all) and remove the pods; what was removed.
+    """Put back the originals of `workload` (deployment/orders; None: of all), remove the pods, tell which.
 
     WorkloadHeld when a live session is among them and `force` is not given; nothing is touched then.
     """
-    raise NotImplementedError
+    found = [one for one in await list_leftovers(cluster) if workload in (None, one.workload)]
+    living = [one for one in found if one.state == "live"]
+    if living and not force:
+        one = living[0]
+        raise WorkloadHeld(
+            f"{one.workload} is held by a living session of {one.holder} since {one.since}: end it there, "
+            "or take it away with --force."
+        )
+    for name in dict.fromkeys(one.workload for one in found):
+        with trio.move_on_after(RESTORE_SECONDS), one_error():
+            await _restore_one(cluster, report, name, [one for one in found if one.workload == name])
+    return tuple(found)
+
+
+def last_word(lines: Iterable[str]) -> str | None:
+    """PURE: "connected" or "lost", whichever the sidecar's log says last; None when it says neither."""
+    word = None
+    for line in lines:
+        if line.startswith(CONNECTED_LOG_PREFIX):
+            word = "connected"
+        elif line.startswith(LOST_LOG_PREFIX):
+            word = "lost"
+    return word
+
+
+async def _state(cluster: Cluster, pod: Json) -> str:
+    if is_finished(pod):
+        return "finished"
+    if pod["metadata"].get("deletionTimestamp"):
+        return "ending"
+    container = holder_of(pod).container or pod["spec"]["containers"][0]["name"]
+    word = last_word(await read_log(cluster, pod["metadata"]["name"], container, LOG_LINES))
+    if word is None:
+        created = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+        return "live" if (datetime.now(UTC) - created).total_seconds() < STARTING_SECONDS else "dead"
+    return "live" if word == "connected" else "dead"
+
+
+def _leftover(pod: Json, state: str) -> Leftover:
+    holder, owner = holder_of(pod), controller(pod)
+    return Leftover(
+        pod_name=pod["metadata"]["name"],
+        uid=pod["metadata"]["uid"],
+        session=holder.session,
+        workload=holder.workload,
+        holder=holder.who,
+        since=holder.since,
+        state=state,
+        adopted=owner is None or owner["kind"] != "Deployment",
+    )
+
+
+async def _restore_one(cluster: Cluster, report: Report, workload: str, pods: list[Leftover]) -> None:
+    """All sidecar pods of one workload; of a workload that is gone, the pods are removed."""
+    answer = await cluster.call(Call("get", DEPLOYMENTS, workload.partition("/")[2]), accept={404})
+    there = answer.status < 300
+    board = PodBoard(
+        cluster, selector_text(answer.json["spec"]["selector"]) if there else SESSION_LABEL, report
+    )
+    await board.refresh()
+    uid = answer.json["metadata"]["uid"] if there else ""
+    restorer = Restorer(cluster, workload, uid, board, report)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(board.follow)
+        for session in dict.fromkeys(one.session for one in pods):
+            stand_ins = [
+                StandIn(one.pod_name, one.uid, one.adopted) for one in pods if one.session == session
+            ]
+            await restorer.restore(session, stand_ins)
+        nursery.cancel_scope.cancel()
+    report(Event("restored", f"Restored {workload}", data={"pods": [one.pod_name for one in pods]}))

@@ -1,7 +1,7 @@
 """PURE: the sidecar's pod, made from the pod that the server would have admitted for the workload itself.
 
-The input is the answer to a dry run, so what admission adds is in it: containers that a webhook injects above all.
-What admission adds again by itself, and what is said of one particular pod, is taken away first.
+The input is the answer to a dry run, so what admission adds is in it: containers that a webhook injects above
+all. What admission adds again by itself, and what holds for one particular pod, is taken away first.
 """
 
 from __future__ import annotations
@@ -85,6 +85,21 @@ def plain_pod(replicaset: Json) -> Json:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": deepcopy(template["spec"])}
 
 
+def owner_reference(deployment: Json) -> Json:
+    """The reference that holds a sidecar pod back: no ReplicaSet claims it, and it dies with its owner.
+
+    Without blockOwnerDeletion, which would ask for rights on the deployment.
+    """
+    meta = deployment["metadata"]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+    }
+
+
 def lock_name(replicaset: str, number: int) -> str:
     """`<replicaset>-tp-<number>`, a valid host name: longer ones are cut and told apart by a digest."""
     end = f"-tp-{number}"
@@ -97,8 +112,8 @@ def lock_name(replicaset: str, number: int) -> str:
 def sidecar_pod(pod: Json, name: str, shape: SidecarShape, own_resources: bool = False) -> Json:
     """The pod to create instead of `pod` (admitted, or as in the template).
 
-    `own_resources` gives the sidecar what the replaced container asks for, devices excepted, where a LimitRange
-    or a quota does not admit the small requests.
+    `own_resources` gives the sidecar what the replaced container asks for, devices excepted, where a
+    LimitRange or a quota does not admit the small requests.
     """
     spec = _without_admission(pod["spec"])
     containers = {container["name"]: container for container in spec["containers"]}
@@ -125,7 +140,7 @@ def ordinary_containers(pod: Json) -> tuple[str, ...]:
 
 
 def lost_native_sidecars(wanted: Json, admitted: Json) -> bool:
-    """Whether the server did not understand `restartPolicy: Always` of init containers (Kubernetes before 1.29)."""
+    """Whether the server does not know `restartPolicy: Always` of init containers (before Kubernetes 1.29)."""
 
     def always(pod: Json) -> set[str]:
         return {
@@ -171,7 +186,7 @@ def _sidecar_container(chosen: Json, shape: SidecarShape, own_resources: bool) -
 
 
 def _native_sidecar(container: Json) -> Json:
-    """Ends when the sidecar does, is restarted when it crashes (KEP-753); a startup probe would delay the sidecar."""
+    """Ends when the sidecar does, is restarted when it crashes (KEP-753). Startup probes would delay us."""
     dropped = ("startupProbe", "resizePolicy", "restartPolicyRules")
     kept = {key: value for key, value in container.items() if key not in dropped}
     return kept | {"restartPolicy": "Always"}

@@ -65,8 +65,10 @@ class ReplicaPlan:
 
 @dataclass(frozen=True)
 class SwapPlan:
-    """`selector` finds all pods of the workload. `notices` are sentences for the user. The first replica's name
-    is the first to be taken: who has it has the workload."""
+    """`selector` finds all pods of the workload. `notices` are for the user, one line each.
+
+    The first replica's name is the first to be taken: who has it has the workload.
+    """
 
     workload: str  # deployment/orders
     namespace: str
@@ -106,7 +108,7 @@ class SwapPlan:
 
 
 def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionIdentity) -> SwapPlan:
-    """The plan; raises NamedObjectMissing, BadUsage, WorkloadHeld, PreconditionFailed with what was asked in vain."""
+    """The plan; NamedObjectMissing, BadUsage, WorkloadHeld, PreconditionFailed tell what was asked in vain."""
     workload = f"{intent.kind}/{intent.name}"
     _require_unheld(workload, snapshot)
     replicasets = _serving_replicasets(workload, snapshot)
@@ -141,7 +143,7 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
     return SwapPlan(
         workload=workload,
         namespace=snapshot.namespace,
-        deployment_uid=meta["uid"],
+        deployment_uid=snapshot.deployment["metadata"]["uid"],
         selector=selector_text(snapshot.deployment["spec"]["selector"]),
         container_reason=choice.reason,
         ports=ports,
@@ -189,7 +191,7 @@ def _serving_replicasets(workload: str, snapshot: WorkloadSnapshot) -> tuple[_Se
     """
     if snapshot.deployment["spec"].get("replicas", 1) == 0:
         raise PreconditionFailed(
-            f"{workload} has 0 replicas, so there is no pod to stand in for: scale it to 1 at least, then try again."
+            f"{workload} has 0 replicas, so there is no pod to stand in for: scale it up, then try again."
         )
     deployment_uid = snapshot.deployment["metadata"]["uid"]
     owned = [one for one in snapshot.replicasets if controller_uid(one) == deployment_uid]

@@ -1,4 +1,4 @@
-"""PURE: what a pod template says that a swap must know: container, ports, mounts, and what stands in the way."""
+"""PURE: what a pod template tells a swap: container, ports, mounts, and what stands in the way."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class ContainerChoice:
 def choose_container(
     template: Json, services: Sequence[Json], asked: str | None, workload: str
 ) -> ContainerChoice:
-    """The one asked for, else the default-container annotation's, a Service's, the first. NamedObjectMissing."""
+    """The one asked for, else the default-container annotation's, else a Service's, else the first.
+
+    NamedObjectMissing with the nearest name when there is none of the name asked for.
+    """
     names = [container["name"] for container in template["spec"]["containers"]]
     if asked is not None:
         if asked not in names:
@@ -39,7 +42,7 @@ def choose_container(
         return ContainerChoice(names[0], "it is the only one")
     annotated = (template["metadata"].get("annotations") or {}).get(DEFAULT_CONTAINER)
     if annotated in names:
-        return ContainerChoice(annotated, f"the annotation {DEFAULT_CONTAINER} names it")
+        return ContainerChoice(str(annotated), f"the annotation {DEFAULT_CONTAINER} names it")
     for service in services:
         for target in _targets(service):
             owner = _port_owner(template["spec"], target)
@@ -53,7 +56,7 @@ def choose_container(
 def map_ports(
     template: Json, services: Sequence[Json], container: str, overrides: Sequence[PortOverride], workload: str
 ) -> tuple[PortMap, ...]:
-    """Every declared TCP port and every Service's target port, one to one; an override changes one or adds one.
+    """Every declared TCP port and every Service's target port, one to one; an override changes or adds one.
 
     NamedObjectMissing for a port of another container, BadUsage for a pod port that is given twice.
     """
@@ -82,7 +85,7 @@ def unserved(template: Json, container: str) -> tuple[str, ...]:
     """Sentences on what the child will not get."""
     (spec,) = (one for one in template["spec"]["containers"] if one["name"] == container)
     sentences = [
-        f"{port['protocol']} port {port['containerPort']} is not served yet: nothing answers there during the swap"
+        f"{port['protocol']} port {port['containerPort']} is not served yet: nothing answers there meanwhile"
         for port in spec.get("ports") or ()
         if port.get("protocol", "TCP") != "TCP"
     ]
@@ -100,15 +103,15 @@ def require_room(workload: str, specs: Iterable[Json]) -> None:
             raise PreconditionFailed(f"{workload} runs on Windows nodes: only Linux pods can be swapped.")
         if spec.get("hostNetwork"):
             raise PreconditionFailed(
-                f"{workload} uses its node's network (hostNetwork), where two pods cannot have the same port: "
-                "swapping it is not supported yet."
+                f"{workload} uses its node's network (hostNetwork), where two pods cannot have the same "
+                "port: swapping it is not supported yet."
             )
         for container in spec["containers"]:
             for port in container.get("ports") or ():
                 if port.get("hostPort"):
                     raise PreconditionFailed(
-                        f"{workload} takes port {port['hostPort']} of its node (hostPort), which two pods cannot have "
-                        "side by side: swapping it is not supported yet."
+                        f"{workload} takes port {port['hostPort']} of its node (hostPort), which two pods "
+                        "cannot have side by side: swapping it is not supported yet."
                     )
 
 

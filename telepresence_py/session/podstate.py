@@ -102,7 +102,7 @@ class Waiting:
 
 
 def waiting_in_vain(pod: Json) -> Waiting | None:
-    """The first container that waits for what will not come by waiting: an image, a Secret, a valid command."""
+    """The first container that waits for what does not come by waiting: an image, a Secret, a command."""
     status = pod.get("status") or {}
     for entry in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
         state = (entry.get("state") or {}).get("waiting") or {}

@@ -1,0 +1,83 @@
+"""Taking a workload: creating the sidecar pods, of which the first one's name is the lock between sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from telepresence_py.cluster.calls import Json
+from telepresence_py.cluster.client import Cluster
+from telepresence_py.cluster.pods import create_pod, delete_pod, get_pod, list_pods
+from telepresence_py.model.errors import PreconditionFailed, WorkloadHeld, one_error
+from telepresence_py.session.plan import SwapPlan, held
+from telepresence_py.session.podstate import holder_of, is_finished, is_sidecar
+from telepresence_py.session.rehearsal import check_admitted
+
+FORMER_SECONDS = 45.0  # a former session's pod has at most 30 s to end
+LOOK_AGAIN_SECONDS = 0.3
+
+
+async def create_all(
+    cluster: Cluster, plan: SwapPlan, manifests: dict[str, Json], created: Callable[[Json], None]
+) -> None:
+    """Create the pods of the plan, the first one before the others; `created` hears of each at once.
+
+    WorkloadHeld names who was faster; what was created by then is the caller's to remove.
+    """
+    first, *others = (manifests[one.pod_name] for one in plan.replicas)
+    await _create(cluster, plan, first, created)
+    with one_error():
+        async with trio.open_nursery() as nursery:
+            for manifest in others:
+                nursery.start_soon(_create, cluster, plan, manifest, created)
+    await _require_no_rival(cluster, plan)
+
+
+async def _create(cluster: Cluster, plan: SwapPlan, manifest: Json, created: Callable[[Json], None]) -> None:
+    name = manifest["metadata"]["name"]
+    with trio.move_on_after(FORMER_SECONDS):
+        while True:
+            pod = await create_pod(cluster, manifest) or await _own_or_gone(cluster, plan, name)
+            if pod is not None:
+                created(pod)
+                check_admitted(pod, plan)
+                return
+            await trio.sleep(LOOK_AGAIN_SECONDS)
+    raise WorkloadHeld(
+        f"The pod {name} of a former session does not end: see `kubectl describe pod {name}`, then try again."
+    )
+
+
+async def _own_or_gone(cluster: Cluster, plan: SwapPlan, name: str) -> Json | None:
+    """The pod of that name if it is ours after all (the answer was lost), None if it is on its way out.
+
+    Raises the error that says who has it else.
+    """
+    pod = await get_pod(cluster, name)
+    if pod is None:
+        return None
+    if not is_sidecar(pod):
+        raise PreconditionFailed(
+            f"A pod {name} that is none of a session is in the way of {plan.workload}: delete it."
+        )
+    if holder_of(pod).session == plan.config.session:
+        return pod
+    if is_finished(pod):
+        await delete_pod(cluster, name, pod["metadata"]["uid"])
+    elif not pod["metadata"].get("deletionTimestamp"):
+        raise held(plan.workload, pod)
+    return None
+
+
+async def _require_no_rival(cluster: Cluster, plan: SwapPlan) -> None:
+    """During a rollout two sessions may have locked by the names of two ReplicaSets: the older pod wins."""
+    pods = (await list_pods(cluster, plan.selector)).items
+    living = [
+        p for p in pods if is_sidecar(p) and not is_finished(p) and not p["metadata"].get("deletionTimestamp")
+    ]
+    oldest = min(
+        living, key=lambda p: (p["metadata"]["creationTimestamp"], p["metadata"]["name"]), default=None
+    )
+    if oldest is not None and holder_of(oldest).session != plan.config.session:
+        raise held(plan.workload, oldest)

@@ -1,0 +1,106 @@
+"""What the API server last said of a workload's pods: one list and one watch, for all who wait on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import trio
+
+from telepresence_py.cluster.calls import Json
+from telepresence_py.cluster.client import Cluster
+from telepresence_py.cluster.exchange import NoAnswer
+from telepresence_py.cluster.pods import list_pods, watch_pods
+from telepresence_py.model.errors import TelepresenceError
+from telepresence_py.model.events import Event, Level, Report
+
+T = TypeVar("T")
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+class PodBoard:
+    """`pods` by uid; a pod that is not there (any more) is gone. `follow` keeps it true while it runs."""
+
+    def __init__(self, cluster: Cluster, selector: str, report: Report) -> None:
+        self._cluster = cluster
+        self._selector = selector
+        self._report = report
+        self._version = ""
+        self._changed = trio.Event()
+        self._ended: set[str] = set()
+        self._is_away = False
+        self.pods: dict[str, Json] = {}
+
+    def note(self, pod: Json) -> None:
+        """Enter a pod that we created, lest it passes for gone until the watch tells of it."""
+        uid = pod["metadata"]["uid"]
+        if uid not in self._ended:
+            self.pods.setdefault(uid, pod)
+
+    async def refresh(self) -> None:
+        """Replace all by a list, from which the watch goes on."""
+        listed = await list_pods(self._cluster, self._selector)
+        pods = {pod["metadata"]["uid"]: pod for pod in listed.items}
+        self._ended |= self.pods.keys() - pods.keys()
+        self.pods = pods
+        self._version = listed.version
+        self._back()
+        self._notify()
+
+    async def follow(self) -> None:
+        """Watch until cancelled. An API server that is away is waited for, and reported once each time."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            begun = trio.current_time()
+            try:
+                if not self._version:
+                    await self.refresh()
+                status = await watch_pods(self._cluster, self._selector, self._version, self._take)
+            except (NoAnswer, TelepresenceError) as error:
+                status = 503
+                self._away(str(error))
+            if status == 410:  # our version is too old by now: everything anew
+                self._version = ""
+            if trio.current_time() - begun > LONGEST_PAUSE_SECONDS:
+                pause = FIRST_PAUSE_SECONDS
+            if status >= 300:
+                await trio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    async def wait(self, condition: Callable[[], T | None]) -> T:
+        """The first value other than None that the condition has, asked after each change; it may raise."""
+        while True:
+            changed = self._changed
+            value = condition()
+            if value is not None:
+                return value
+            await changed.wait()
+
+    def _take(self, kind: str, pod: Json) -> bool:
+        self._version = pod["metadata"]["resourceVersion"]
+        self._back()
+        uid = pod["metadata"].get("uid")
+        if uid is None:
+            return False  # a bookmark
+        if kind == "DELETED":
+            self.pods.pop(uid, None)
+            self._ended.add(uid)
+        else:
+            self.pods[uid] = pod
+        self._notify()
+        return False
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _away(self, cause: str) -> None:
+        if not self._is_away:
+            self._report(Event("api-server-away", f"The API server is away: {cause}", Level.WARNING))
+        self._is_away = True
+
+    def _back(self) -> None:
+        if self._is_away:
+            self._report(Event("api-server-back", "The API server is back", Level.NOTICE))
+        self._is_away = False

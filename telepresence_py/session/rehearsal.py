@@ -1,0 +1,85 @@
+"""Asking the server beforehand, by dry runs, whether a swap can be done and undone; nothing is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from telepresence_py.cluster.calls import Json
+from telepresence_py.cluster.client import Cluster
+from telepresence_py.cluster.pods import rehearse_pod
+from telepresence_py.model.errors import PreconditionFailed
+from telepresence_py.session.manifest import (
+    SidecarShape,
+    lost_native_sidecars,
+    ordinary_containers,
+    sidecar_pod,
+)
+from telepresence_py.session.plan import SwapPlan
+
+Form = Callable[[str], Json]
+"""Makes the manifest of the sidecar pod of that name."""
+
+NO_DRY_RUN = "does not support dry run"
+
+
+async def rehearse(cluster: Cluster, plan: SwapPlan) -> dict[str, Json]:
+    """The manifest of each sidecar pod, by name, in a form that the server would admit.
+
+    PreconditionFailed when the original's own pod would be refused now (a swap could never be undone), or
+    when no form of the sidecar's pod is admitted. Two requests for each ReplicaSet, more where the first form
+    is refused.
+    """
+    manifests: dict[str, Json] = {}
+    for replicaset in dict.fromkeys(one.replicaset for one in plan.replicas):
+        replicas = [one for one in plan.replicas if one.replicaset == replicaset]
+        form = await _admitted_form(cluster, plan, replicas[0].plain_pod, replicas[0].pod_name)
+        manifests |= {one.pod_name: form(one.pod_name) for one in replicas}
+    return manifests
+
+
+def check_admitted(pod: Json, plan: SwapPlan) -> None:
+    """PreconditionFailed when the pod would not end with the sidecar: an outage, should the session die."""
+    others = [name for name in ordinary_containers(pod) if name != plan.container]
+    if others:
+        raise PreconditionFailed(
+            f"An admission webhook adds container {others[0]} to the pods of {plan.workload} even where it runs "
+            "as a native sidecar already, so the pod would not end with the session: switch the injection off "
+            "for this workload, or let the webhook inject a native sidecar."
+        )
+
+
+async def _admitted_form(cluster: Cluster, plan: SwapPlan, plain: Json, name: str) -> Form:
+    """The first form that the server would admit; of several refusals the first one is told."""
+    try:
+        admitted = await rehearse_pod(cluster, plain)
+    except PreconditionFailed as error:
+        if NO_DRY_RUN in str(error):
+            # what a webhook without dry run would say is found out by creating the pod
+            return partial(sidecar_pod, plain, shape=plan.shape)
+        raise PreconditionFailed(
+            f"{plan.workload} is left alone, as its own pod could not be started again after a swap. {error}"
+        ) from error
+    refusals = []
+    for form in _forms(admitted, plain, plan.shape):
+        manifest = form(name)
+        try:
+            answer = await rehearse_pod(cluster, manifest)
+            if lost_native_sidecars(manifest, answer):
+                raise PreconditionFailed("Pods of several containers can be swapped from Kubernetes 1.29 on.")
+            check_admitted(answer, plan)
+        except PreconditionFailed as error:
+            refusals.append(error)
+        else:
+            return form
+    raise refusals[0]
+
+
+def _forms(admitted: Json, plain: Json, shape: SidecarShape) -> Iterator[Form]:
+    """The best first: as admitted; from the template where webhooks would add everything a second time.
+
+    Each with small requests, and with the resources of the replaced container where a LimitRange wants more.
+    """
+    for pod in (admitted, plain):
+        for own_resources in (False, True):
+            yield partial(sidecar_pod, pod, shape=shape, own_resources=own_resources)

@@ -1,0 +1,177 @@
+"""Putting a workload back: the originals first, then the sidecar pods go; the undo of all a swap does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from telepresence_py.cluster.calls import DEPLOYMENTS, Call, Json
+from telepresence_py.cluster.client import Cluster
+from telepresence_py.cluster.pods import delete_pod, list_pods, set_owners
+from telepresence_py.model.errors import ClusterUnreachable
+from telepresence_py.model.events import Event, Level, Report
+from telepresence_py.session.manifest import owner_reference
+from telepresence_py.session.podboard import PodBoard
+from telepresence_py.session.podstate import (
+    addresses,
+    is_finished,
+    is_ready,
+    is_sidecar,
+    trouble,
+    unschedulable,
+)
+from telepresence_sidecar.contract import SESSION_LABEL
+
+T = TypeVar("T")
+ORIGINAL_SECONDS = 150.0
+HAND_OVER_SECONDS = 10.0
+GONE_SECONDS = 45.0  # a sidecar pod's grace period is at most 30 s
+AGAIN_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """A sidecar pod as a restore sees it. `adopted` may be True where it is not known."""
+
+    pod_name: str
+    uid: str
+    adopted: bool
+
+
+OnReplaced = Callable[[StandIn, tuple[str, ...]], Awaitable[None]]
+"""Called while the sidecar still serves, with the addresses of the restored original that takes over."""
+
+
+class Restorer:
+    """Restores one workload. `deployment_uid` tells it from another deployment of the same name."""
+
+    def __init__(
+        self, cluster: Cluster, workload: str, deployment_uid: str, board: PodBoard, report: Report
+    ) -> None:
+        self._cluster = cluster
+        self._workload = workload
+        self._deployment_uid = deployment_uid
+        self._board = board
+        self._report = report
+
+    async def restore(
+        self, session: str, stand_ins: Sequence[StandIn], on_replaced: OnReplaced | None = None
+    ) -> None:
+        """Bring the originals back, then remove every pod of the session. May be called again.
+
+        Waits for an API server that is away until the caller's deadline. Originals that do not become Ready
+        in time are reported, and the sidecars go all the same: nobody serves behind them any more.
+        """
+        adopted = [one for one in stand_ins if one.adopted and self._lives(one)]
+        if adopted:
+            self._report(Event("restoring", f"Restoring {self._workload}"))
+            deployment = await self._insist(self._deployment)
+            if deployment is not None:
+                await self._bring_back(adopted, deployment, on_replaced)
+        await self._remove(session)
+
+    async def _bring_back(
+        self, adopted: list[StandIn], deployment: Json, on_replaced: OnReplaced | None
+    ) -> None:
+        owners = [owner_reference(deployment)]
+        async with trio.open_nursery() as nursery:
+            for one in adopted:
+                release = partial(set_owners, self._cluster, one.pod_name, one.uid, owners)
+                nursery.start_soon(self._insist, release)
+        wanted = int(deployment["spec"].get("replicas", 1))
+        taken: set[str] = set()
+        with trio.move_on_after(ORIGINAL_SECONDS) as patience:
+            for one in adopted[:wanted]:
+                original = await self._board.wait(partial(self._next_original, taken))
+                if not is_ready(original):
+                    # it may be the sidecar itself that takes its room: waiting would never end
+                    self._report(Event("original-without-node", self._waiting_for(), Level.WARNING))
+                    return
+                taken.add(original["metadata"]["uid"])
+                await self._hand_over(one, addresses(original), on_replaced)
+                await self._insist(partial(delete_pod, self._cluster, one.pod_name, one.uid))
+        if patience.cancelled_caught:
+            self._report(Event("original-not-ready", self._waiting_for(), Level.WARNING))
+
+    async def _hand_over(
+        self, one: StandIn, pod_addresses: tuple[str, ...], on_replaced: OnReplaced | None
+    ) -> None:
+        if on_replaced is None:
+            return
+        with trio.move_on_after(HAND_OVER_SECONDS) as patience:
+            await on_replaced(one, pod_addresses)
+        if patience.cancelled_caught:
+            self._report(
+                Event("hand-over-late", f"{one.pod_name} did not hand over its connections", Level.DETAIL)
+            )
+
+    async def _remove(self, session: str) -> None:
+        """By label, so that a pod whose creation we never heard of goes as well."""
+        selector = f"{SESSION_LABEL}={session}"
+        for pod in (await self._insist(partial(list_pods, self._cluster, selector))).items:
+            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+            self._board.note(pod)
+            if not pod["metadata"].get("deletionTimestamp"):
+                await self._insist(partial(delete_pod, self._cluster, name, uid))
+        with trio.move_on_after(GONE_SECONDS):
+            await self._board.wait(lambda: None if self._remaining(session) else True)
+        for name in self._remaining(session):
+            self._report(Event("pod-remains", f"The pod {name} is still ending", Level.WARNING))
+
+    def _remaining(self, session: str) -> list[str]:
+        return [
+            pod["metadata"]["name"]
+            for pod in self._board.pods.values()
+            if (pod["metadata"].get("labels") or {}).get(SESSION_LABEL) == session
+        ]
+
+    def _lives(self, one: StandIn) -> bool:
+        pod = self._board.pods.get(one.uid)
+        return pod is not None and not is_finished(pod) and not pod["metadata"].get("deletionTimestamp")
+
+    def _originals(self) -> list[Json]:
+        return [
+            pod
+            for pod in self._board.pods.values()
+            if not is_sidecar(pod) and not is_finished(pod) and not pod["metadata"].get("deletionTimestamp")
+        ]
+
+    def _next_original(self, taken: set[str]) -> Json | None:
+        """A Ready original that no sidecar was paired with; else one that no node has room for; else None."""
+        others = [pod for pod in self._originals() if pod["metadata"]["uid"] not in taken]
+        for pod in others:
+            if is_ready(pod):
+                return pod
+        return next((pod for pod in others if unschedulable(pod) is not None), None)
+
+    def _waiting_for(self) -> str:
+        late = [
+            f"{pod['metadata']['name']}: {trouble(pod)}" for pod in self._originals() if not is_ready(pod)
+        ]
+        return f"The originals of {self._workload} are not Ready again yet" + (
+            f" ({'; '.join(late)})" if late else ""
+        )
+
+    async def _deployment(self) -> Json | None:
+        """None when it is gone or going: then nothing is to be brought back."""
+        name = self._workload.partition("/")[2]
+        answer = await self._cluster.call(Call("get", DEPLOYMENTS, name), accept={404})
+        if answer.status == 404 or answer.json["metadata"]["uid"] != self._deployment_uid:
+            return None
+        return None if answer.json["metadata"].get("deletionTimestamp") else answer.json
+
+    async def _insist(self, request: Callable[[], Awaitable[T]]) -> T:
+        """Again and again while the API server is away; the caller's deadline ends it."""
+        told = False
+        while True:
+            try:
+                return await request()
+            except ClusterUnreachable as error:
+                if not told:
+                    self._report(Event("restore-waits", f"Restoring waits: {error}", Level.WARNING))
+                told = True
+                await trio.sleep(AGAIN_SECONDS)
