@@ -1,0 +1,179 @@
+"""The tunnel itself: what other rooms ask becomes streams and messages of the mux."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import trio
+
+from telepresence_py.model.errors import SessionLost
+from telepresence_py.model.network import PodFacts
+from telepresence_py.tunnel.files import IncomingFiles
+from telepresence_py.tunnel.interface import DatagramFlow, OnConnection, PodFiles
+from telepresence_sidecar.contract.frames import Kind, Opening
+from telepresence_sidecar.contract.messages import (
+    Goodbye,
+    HandedOver,
+    HandOver,
+    Leave,
+    Listening,
+    Message,
+    Ready,
+    from_json,
+    to_json,
+)
+from telepresence_sidecar.contract.mux import Mux
+from telepresence_sidecar.contract.stream import MuxStream
+
+RESOLVE_SECONDS = 20.0
+"""Longer than the pod's own tries of several name servers."""
+
+
+class LiveTunnel:
+    """A Tunnel over a mux. Made before the mux, as the mux calls `on_open` and `on_message`; `begin`
+    completes it."""
+
+    facts: PodFacts
+
+    def __init__(self) -> None:
+        self.lost = trio.Event()
+        self.unserved_ports: Mapping[int, str] = {}
+        self._mux: Mux
+        self._on_connection: OnConnection = lambda stream, port, peer: stream.refuse(errno.ECONNREFUSED)
+        self._handed_over = trio.Event()
+        self._goodbye = trio.Event()
+
+    def begin(self, mux: Mux, facts: PodFacts, unserved_ports: dict[int, str]) -> None:
+        self._mux = mux
+        self.facts = facts
+        self.unserved_ports = unserved_ports
+        mux.lost.add_done_callback(lambda _: self._ended())
+
+    # --- the interface ---------------------------------------------------------------------------------
+
+    def open(self, host: str, port: int, first: bytes = b"") -> MuxStream:
+        return self._mux.open(Opening(Kind.TCP, host, port), first)
+
+    def datagrams(
+        self, host: str, port: int, on_datagram: Callable[[bytes], None], on_end: Callable[[int], None]
+    ) -> DatagramFlow:
+        return _Flow(self._mux.open(Opening(Kind.UDP, host, port)), on_datagram, on_end)
+
+    async def resolve(self, query: bytes) -> bytes:
+        stream = self._mux.open(Opening(Kind.DNS, rest=query))
+        answer = _Answer()
+        stream.set_protocol(answer)
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                return await answer.message
+        except TimeoutError:
+            raise OSError(errno.ETIMEDOUT, "the pod did not answer a DNS query") from None
+        finally:
+            stream.abort()
+
+    def listen(self, on_connection: OnConnection) -> None:
+        self._on_connection = on_connection
+
+    def set_listening(self, pod_ports: frozenset[int]) -> None:
+        self._send(Listening(sorted(pod_ports)))
+
+    def set_ready(self, ready: bool) -> None:
+        self._send(Ready(ready))
+
+    @asynccontextmanager
+    async def files(self, path: str, max_bytes: int, max_files: int) -> AsyncIterator[PodFiles]:
+        request = json.dumps({"path": path, "max_bytes": max_bytes, "max_files": max_files})
+        stream = self._mux.open(Opening(Kind.FILES, rest=request.encode()))
+        incoming = IncomingFiles(stream)
+        stream.set_protocol(incoming)
+        try:
+            await incoming.wait_report()
+            yield incoming
+        finally:
+            stream.abort()
+
+    async def hand_over(self, pod_addresses: tuple[str, ...]) -> None:
+        self._handed_over = trio.Event()
+        self._send(HandOver(list(pod_addresses)))
+        await self._handed_over.wait()
+        if self.lost.is_set():
+            raise SessionLost(
+                "the link to the sidecar was lost while handing over; the originals serve again"
+            )
+
+    async def leave(self) -> None:
+        if not self.lost.is_set():
+            self._send(Leave())
+            await self._goodbye.wait()
+            self._mux.abort()
+            await self.lost.wait()
+
+    # --- what the mux calls ------------------------------------------------------------------------------
+
+    def on_open(self, stream: MuxStream) -> None:
+        opening = stream.opening
+        if opening.kind is Kind.INBOUND:
+            self._on_connection(stream, opening.port, (opening.host, opening.peer_port))
+        else:
+            stream.refuse(errno.EOPNOTSUPP)
+
+    def on_message(self, fields: dict[str, object]) -> None:
+        message = from_json(fields)
+        if isinstance(message, HandedOver):
+            self._handed_over.set()
+        elif isinstance(message, Goodbye):
+            self._goodbye.set()
+
+    def _send(self, message: Message) -> None:
+        self._mux.send_message(to_json(message))
+
+    def _ended(self) -> None:
+        for event in (self.lost, self._handed_over, self._goodbye):
+            event.set()
+
+
+class _Flow(asyncio.Protocol):
+    """A DatagramFlow, and the protocol of its stream."""
+
+    def __init__(
+        self, stream: MuxStream, on_datagram: Callable[[bytes], None], on_end: Callable[[int], None]
+    ) -> None:
+        self._stream = stream
+        self._closed = False
+        self._on_end = on_end
+        self._on_datagram = on_datagram
+        stream.set_protocol(self)
+
+    def send(self, datagram: bytes) -> None:
+        if not self._stream.is_closing():
+            self._stream.write(datagram)
+
+    def close(self) -> None:
+        self._closed = True
+        self._stream.close()
+
+    def data_received(self, data: bytes) -> None:
+        self._on_datagram(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._closed:
+            self._on_end(getattr(exc, "errno", None) or errno.ECONNRESET)
+
+
+class _Answer(asyncio.Protocol):
+    """Waits for one datagram."""
+
+    def __init__(self) -> None:
+        self.message: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.message.done():
+            self.message.set_result(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.message.done():
+            self.message.set_exception(exc or ConnectionResetError(errno.ECONNRESET, "the tunnel was lost"))

@@ -1,0 +1,203 @@
+"""The API server's port-forward over WebSocket (RFC 6455, subprotocol v4.channel.k8s.io) as a byte transport.
+
+The first byte of each message is its channel: 0 data, 1 an error's text. The first message of *each* channel
+carries the port number and is skipped; data may come between the two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, cast
+
+from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
+
+from telepresence_py.model.errors import ClusterUnreachable, NoRights, SessionLost, TelepresenceError
+from telepresence_py.model.network import WebSocketTarget
+
+HANDSHAKE_SECONDS = 10.0
+_DATA, _ERROR = 0, 1
+_UNSENT_BYTES = 128 << 10
+"""What the kernel may hold unsent: more would only stand between a keystroke and the wire."""
+
+
+class PortForwardBroken(ConnectionError):
+    """The API server or the kubelet could not reach the port, or stopped forwarding; its text says why."""
+
+
+class DialFailed(Exception):
+    """Worth another try: `error` is what to say when there is no time for one."""
+
+    def __init__(self, error: TelepresenceError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _PortForward(asyncio.Transport):
+    """The transport; its protocol is told everything by `_Messages`."""
+
+    def __init__(self, websocket: WSTransport) -> None:
+        super().__init__()
+        self._websocket = websocket
+        self._tcp = websocket.underlying_transport
+        self._closing = False
+
+    def write(self, data: Any) -> None:
+        if not self._closing:
+            self._websocket.send(WSMsgType.BINARY, b"\0" + data)
+
+    def get_write_buffer_size(self) -> int:
+        return self._tcp.get_write_buffer_size()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._tcp.set_write_buffer_limits(high, low)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._tcp.get_extra_info(name, default)
+
+    def is_closing(self) -> bool:
+        return self._closing or self._websocket.is_disconnected
+
+    def close(self) -> None:
+        if not self.is_closing():
+            self._closing = True
+            self._websocket.disconnect()
+
+    def abort(self) -> None:
+        self._closing = True
+        if not self._websocket.is_disconnected:
+            self._websocket.disconnect(False)
+
+
+class _Messages(WSListener):
+    """Turns messages into what an asyncio.Protocol hears."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        self._protocol = protocol
+        self._seen: set[int] = set()
+        self._channel = _DATA
+        self._error = ""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        connection = transport.underlying_transport.get_extra_info("socket")
+        if connection is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        self._protocol.connection_made(_PortForward(transport))
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        payload = frame.get_payload_as_memoryview()
+        if frame.msg_type is WSMsgType.BINARY and payload:
+            self._channel = payload[0]
+            if self._channel not in self._seen:
+                self._seen.add(self._channel)
+                return
+            payload = payload[1:]
+        elif frame.msg_type is WSMsgType.CLOSE:
+            transport.disconnect()
+            return
+        elif frame.msg_type is not WSMsgType.CONTINUATION:
+            return
+        if self._channel == _DATA:
+            self._protocol.data_received(bytes(payload))
+        elif payload:
+            self._error = bytes(payload).decode("utf-8", "replace").strip()
+            transport.disconnect(False)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._protocol.connection_lost(PortForwardBroken(self._error) if self._error else None)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+
+async def connect(
+    target: WebSocketTarget, protocol_factory: Callable[[], asyncio.Protocol]
+) -> asyncio.Protocol:
+    """Opens the port-forward; `protocol_factory()` is its protocol. Under asyncio.
+
+    DialFailed when another try may help, ClusterUnreachable, NoRights or SessionLost when it will not. A
+    refused port is told only later: `connection_lost(PortForwardBroken)`.
+    """
+    protocol = protocol_factory()
+    headers = {**target.headers, "Sec-WebSocket-Protocol": ", ".join(target.subprotocols)}
+    arguments: dict[str, Any] = {"server_hostname": target.server_name} if target.server_name else {}
+    try:
+        await ws_connect(
+            lambda: _Messages(protocol),
+            target.url,
+            ssl_context=tls_context(target) if target.url.startswith("wss:") else None,
+            extra_headers=headers,
+            websocket_handshake_timeout=HANDSHAKE_SECONDS,
+            max_redirects=0,
+            proxy=target.proxy,
+            **arguments,
+        )
+    except WSHandshakeError as error:
+        raise _refused(target, error) from error
+    except ssl.SSLCertVerificationError as error:
+        raise ClusterUnreachable(
+            f"the API server at {_server(target)} shows a certificate that is not trusted"
+            f" ({error.verify_message}); check certificate-authority in the kubeconfig"
+        ) from error
+    except (OSError, WSError, TimeoutError) as error:
+        raise DialFailed(
+            ClusterUnreachable(
+                f"the API server at {_server(target)} could not be reached ({error or type(error).__name__});"
+                " check the network and try again"
+            )
+        ) from error
+    return protocol
+
+
+def tls_context(target: WebSocketTarget) -> ssl.SSLContext:
+    """TLS as the kubeconfig says. ClusterUnreachable when its files cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=target.ca_file)
+        if target.certificate_file:
+            context.load_cert_chain(target.certificate_file, target.key_file)
+    except OSError as error:
+        raise ClusterUnreachable(
+            f"the certificate files of the kubeconfig cannot be used ({error}); check their paths"
+        ) from error
+    if not target.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _refused(target: WebSocketTarget, error: WSHandshakeError) -> Exception:
+    status = int(error.response.status) if error.response is not None else 0
+    said = _message(error.raw_body) or str(error)
+    if status == 401:
+        return ClusterUnreachable(
+            f"the API server at {_server(target)} does not accept the credentials; log in again"
+        )
+    if status == 403:
+        return NoRights(f"the port-forward to the sidecar was refused ({said}); ask for pods/portforward")
+    if status == 404:
+        return SessionLost(f"the sidecar pod is gone ({said}); swap again")
+    return DialFailed(
+        ClusterUnreachable(
+            f"the API server at {_server(target)} did not open the port-forward ({said}); try again"
+        )
+    )
+
+
+def _message(body: bytes | None) -> str:
+    """The message of a Kubernetes Status object."""
+    try:
+        status = json.loads(body or b"")
+    except ValueError:
+        return ""
+    return str(cast(dict[str, object], status).get("message", "")) if isinstance(status, dict) else ""
+
+
+def _server(target: WebSocketTarget) -> str:
+    return target.url.split("/")[2]
