@@ -196,11 +196,18 @@ class Inbound:
             connection = await self._child.make_socket(family)
             await in_asyncio(self._connect_and_join, connection, target, stream)
         except ConnectionResetError:
+            if not self._listens_still(target):  # it fell through to the laptop, where outbound refused it
+                return False
             stream.refuse(errno.ECONNRESET)
         except OSError as error:
             log.debug("the child does not take a connection at %s port %s: %s", *target, error)
             return False
         return True
+
+    def _listens_still(self, target: Endpoint) -> bool:
+        if is_loopback(target.address):
+            self._look()
+        return target.port in self._listening
 
     async def _connect_and_join(self, connection: socket.socket, target: Endpoint, stream: MuxStream) -> None:
         """asyncio. Takes over the socket whatever happens, the stream once connected."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 
+from telepresence_py.forward import inbound as inbound_module
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
 from telepresence_py.forward.joining import reset_socket
 from telepresence_py.forward.packets import Endpoint, endpoint_of
@@ -199,6 +200,27 @@ async def test_a_loopback_port_is_looked_at_again_before_it_could_lead_to_the_la
             child.listening.clear()
             assert await opened(tunnel.connect_in(80)) == errno.ECONNREFUSED
             assert child.sockets == 0
+
+
+@pytest.mark.parametrize(("host", "answer"), [(POD, errno.ECONNRESET), ("127.0.0.1", errno.ECONNREFUSED)])
+def test_a_reset_at_once_is_told_unless_it_was_because_nobody_listened(
+    host: str, answer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a loopback address the connection fell through to the laptop, where outbound refused it."""
+
+    async def reset_at_once(_: socket.socket) -> None:
+        child.listening.clear()
+        raise ConnectionResetError
+
+    @in_session
+    async def told() -> None:
+        with child.listens(host) as server:
+            async with served(child, port_of(server)) as (_, tunnel):
+                assert await opened(tunnel.connect_in(80)) == answer
+
+    child = Child()
+    monkeypatch.setattr(inbound_module, "_wait_connected", reset_at_once)
+    told()
 
 
 @in_session
