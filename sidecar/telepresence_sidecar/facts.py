@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .contract import __version__
 
-IMAGE_ENVIRONMENT = Path("/etc/telepresence-image-env.json")
+IMAGE_ENVIRONMENT = Path("/telepresence-py/image-env.json")
 """Written when the image is built: the variables that the image itself sets."""
 
 _PROBES = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
