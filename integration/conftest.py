@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from integration.probe.asking import build_static_probe
+from integration.probe.town import peers, settle, target
 from integration.support.cluster import Cluster, cache_directory, named_cluster, own_cluster
 from integration.support.namespaces import Namespace, make_namespace, remove_namespace
 from integration.support.plain_user import GROUND, PlainUser, plain_user
@@ -114,6 +115,22 @@ def products(user: PlainUser, sidecar_image: None) -> Iterator[MakeProduct]:
 def product(products: MakeProduct, namespace: Namespace) -> Product:
     """The product for a developer who may edit in this test's namespace."""
     return products(namespace)
+
+
+@pytest.fixture(scope="session")
+def town(namespaces: MakeNamespace) -> Namespace:
+    """A namespace with `target`, whom tests swap, `peer`, with whom children talk, and customers."""
+    namespace = namespaces("town")
+    settle(namespace, *peers(), *target())
+    namespace.ensure_customers_pod()
+    return namespace
+
+
+@pytest.fixture(scope="module")
+def townsman(user: PlainUser, town: Namespace) -> Iterator[Product]:
+    """The product for a developer who may edit in `town`, for swaps that a module's tests share."""
+    with product_for(user, town.developer_kubeconfig()) as product:
+        yield product
 
 
 @pytest.fixture(scope="session")

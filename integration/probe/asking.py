@@ -61,6 +61,13 @@ class Probe:
         self.carrier.stdin.write((json.dumps({"ask": question} | arguments) + "\n").encode())
         self.carrier.stdin.flush()
 
+    def wait_caught(self, names: list[str], seconds: float = 10.0) -> None:
+        """Until the probe caught at least these signals, which it was asked to `catch`; ProbeGone if not."""
+        deadline = time.monotonic() + seconds
+        while not set(names) <= set(self.ask("caught")):
+            if time.monotonic() > deadline:
+                raise ProbeGone(f"{names} were not caught within {seconds:g} s")
+
     def content(self, path: str) -> bytes:
         """The content of a file as the probe sees it."""
         return base64.b64decode(self.ask("file", path=path)["content"])

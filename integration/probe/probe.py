@@ -171,7 +171,9 @@ def ask_catch(names: list[str]) -> list[str]:
     return names
 
 
-def ask_caught() -> list[str]:
+def ask_caught(wait: float = 0.05) -> list[str]:
+    """What came so far, asked after a moment so that asking again and again costs little."""
+    threading.Event().wait(wait)
     return list(caught)
 
 

@@ -1,0 +1,169 @@
+"""Bad input and bad circumstances: each has its exit code and a sentence that says what to do, soon."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from integration.probe.manifests import Workload, probe_config_map
+from integration.probe.town import settle
+from integration.support.aftermath import Before, assert_nothing_touched, remember
+from integration.support.cluster import Cluster
+from integration.support.namespaces import Namespace
+from integration.support.product import Finished, Product
+
+MakeProduct = Callable[..., Product]
+SOON_SECONDS = 25.0
+"""Within which every refusal must be there; most come in two."""
+
+
+@pytest.fixture(scope="module")
+def untouched(town: Namespace) -> Iterator[Before]:
+    """`plain`, which every test here tries to swap in vain."""
+    settle(town, probe_config_map(), *Workload("plain").objects())
+    before = remember(town, "plain")
+    yield before
+    assert_nothing_touched(before)
+
+
+@pytest.fixture(scope="session")
+def admin(cluster: Cluster) -> dict[str, Any]:
+    """A kubeconfig with all rights."""
+    view: dict[str, Any] = json.loads(cluster.kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+    return view
+
+
+def assert_refused(ended: Finished, code: int, *words: str) -> None:
+    """One sentence with those words, no traceback, nothing on stdout."""
+    assert ended.code == code, ended.err
+    assert ended.out == ""
+    assert "Traceback" not in ended.err
+    sentence = ended.err.strip().splitlines()[-1]
+    for word in words:
+        assert word in sentence
+    assert sentence.startswith("telepresence-py: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["swap"], ["KIND/NAME"]),
+        (["swap", "plain", "--no-such-option", "--", "true"], ["--no-such-option"]),
+        (["swap", "plain", "-p", "http", "--", "true"], ["http", "port"]),
+        (["swap", "plain", "-p", "70000:8080", "--", "true"], ["70000"]),
+        (["swap", "plain", "--grace", "soon", "--", "true"], ["soon"]),
+        (["swap", "a/b/c", "--", "true"], ["a/b/c"]),
+        (["swop", "plain"], ["swop", "swap"]),
+        (["restore"], ["--all"]),
+    ],
+)
+def test_a_malformed_command_line_is_usage(townsman: Product, arguments: list[str], words: list[str]) -> None:
+    assert_refused(townsman.run(*arguments, seconds=5), 2, *words)
+
+
+def test_an_unknown_workload_names_the_nearest(townsman: Product, untouched: Before) -> None:
+    ended = townsman.run("swap", "deployment/plian", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 66, "plian", "plain")
+
+
+def test_an_unknown_container_names_those_there_are(townsman: Product, untouched: Before) -> None:
+    ended = townsman.run("swap", "plain:mian", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 66, "mian", "main")
+
+
+def test_an_unknown_port_names_those_there_are(townsman: Product, untouched: Before) -> None:
+    ended = townsman.run("swap", "plain", "-p", "9000:8081", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 66, "8081", "8080")
+
+
+def test_an_unknown_context_names_the_nearest(townsman: Product, untouched: Before) -> None:
+    ended = townsman.run("swap", "plain", "--context", "testz", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 66, "testz", "tests")
+
+
+def test_a_kubeconfig_that_is_not_there_is_named(townsman: Product, untouched: Before) -> None:
+    ended = townsman.run("swap", "plain", "--kubeconfig", "/no/such/file", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 66, "/no/such/file")
+
+
+def test_an_unknown_namespace_is_told_to_whom_may_know(
+    products: MakeProduct, admin: dict[str, Any], town: Namespace
+) -> None:
+    product = products(kubeconfig=admin)
+    misspelt = town.name[:-1]
+    ended = product.run("swap", "plain", "-n", misspelt, "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 66, misspelt, town.name)
+
+
+def test_an_unknown_namespace_is_no_rights_to_whom_may_not_know(townsman: Product) -> None:
+    ended = townsman.run("swap", "plain", "-n", "nowhere", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 77, "nowhere")
+
+
+def test_an_api_server_that_does_not_answer_is_unreachable(products: MakeProduct, town: Namespace) -> None:
+    kubeconfig = town.developer_kubeconfig()
+    kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"
+    product = products(kubeconfig=kubeconfig)
+    ended = product.run("swap", "plain", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 69, "https://127.0.0.1:9")
+
+
+def test_an_expired_token_is_told(products: MakeProduct, town: Namespace) -> None:
+    kubeconfig = town.developer_kubeconfig()
+    kubeconfig["users"][0]["user"]["token"] = "expired"
+    ended = products(kubeconfig=kubeconfig).run("swap", "plain", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 69, "credentials")
+
+
+def test_lacking_rights_names_verb_and_resource(
+    products: MakeProduct, town: Namespace, untouched: Before
+) -> None:
+    ended = products(town, role="view").run("swap", "plain", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 77, "create", "pods")
+
+
+def test_a_missing_image_names_the_commands_that_make_it(townsman: Product, untouched: Before) -> None:
+    image = "localhost/no-such-sidecar:1"
+    ended = townsman.run("swap", "plain", "--image", image, "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 78, image, "telepresence-py sidecar build", "--image")
+
+
+def test_a_full_quota_is_told_before_anything_is_touched(namespace: Namespace, product: Product) -> None:
+    settle(namespace, probe_config_map(), *Workload("plain").objects())
+    before = remember(namespace, "plain")
+    namespace.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "full"},
+            "spec": {"hard": {"pods": "1"}},
+        }
+    )
+    namespace.kubectl("wait", "--for=jsonpath={.status.used.pods}=1", "resourcequota/full", "--timeout=20s")
+    ended = product.run("swap", "plain", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 78, "quota")
+    assert_nothing_touched(before)
+
+
+def test_refused_user_namespaces_name_the_step_and_the_cure(townsman: Product, untouched: Before) -> None:
+    """A user namespace in which no further ones may be made stands for a kernel that refuses them."""
+    refusing = "echo 0 >/proc/sys/user/max_user_namespaces && exec telepresence-py swap plain -- true"
+    ended = townsman.start_command(["unshare", "--user", "--map-root-user", "sh", "-c", refusing]).finish()
+    assert_refused(ended, 78, "user namespace", "max_user_namespaces")
+
+
+@pytest.mark.parametrize(
+    "kind", ["statefulset", "daemonset", "replicaset", "job", "cronjob", "pod", "service"]
+)
+def test_a_kind_that_is_not_supported_is_refused_with_the_reason(townsman: Product, kind: str) -> None:
+    ended = townsman.run("swap", f"{kind}/plain", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 78, f"{kind}/plain")
+
+
+def test_a_workload_without_replicas_is_refused(town: Namespace, townsman: Product) -> None:
+    settle(town, Workload("asleep", replicas=0).deployment())
+    ended = townsman.run("swap", "asleep", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 78, "asleep", "scale")

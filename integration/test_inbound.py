@@ -1,0 +1,202 @@
+"""What the cluster sends to the workload arrives in the child."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from integration.probe.manifests import Workload, probe_config_map, service
+from integration.probe.swapping import Swap, python_probe, swapped
+from integration.probe.town import settle
+from integration.support.aftermath import assert_restored, remember, sidecar_pods
+from integration.support.namespaces import Namespace
+from integration.support.product import Product
+
+REPLICAS = 3
+LOW_PORT = 81
+ASK_MANY = """\
+import json, sys, concurrent.futures, urllib.request
+def ask(n):
+    with urllib.request.urlopen(sys.argv[1], timeout=30) as answer:
+        return json.loads(answer.read())
+with concurrent.futures.ThreadPoolExecutor(40) as many:
+    print(json.dumps(list(many.map(ask, range(int(sys.argv[2]))))))
+"""
+POST = """\
+import sys, urllib.request
+body = bytes(i % 251 for i in range(int(sys.argv[2])))
+print(urllib.request.urlopen(sys.argv[1], data=body, timeout=60).read().decode(), sum(body))
+"""
+
+
+@pytest.fixture(scope="module")
+def crossing(town: Namespace) -> Namespace:
+    """The town with `inbound`: three replicas, a port below 1024, one on loopback, and a UDP port."""
+    low = {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
+    ports = [
+        {"name": "http", "containerPort": 8080},
+        {"name": "low", "containerPort": LOW_PORT},
+        {"name": "datagrams", "containerPort": 7001, "protocol": "UDP"},
+    ]
+    inbound = Workload(
+        "inbound",
+        replicas=REPLICAS,
+        listen=("http:8080", f"http:{LOW_PORT}", "udp:7001"),
+        ports=tuple(ports),
+        pod={"securityContext": {"sysctls": [low]}},
+    )
+    front = service("inbound-low", 80, "low", selector={"app": "inbound"})
+    # a port of the Service alone: no container declares it
+    undeclared = service("inbound-undeclared", 80, 8090, selector={"app": "inbound"})
+    settle(town, probe_config_map(), front, undeclared, *inbound.objects())
+    return town
+
+
+@pytest.fixture(scope="module")
+def inbound(crossing: Namespace, townsman: Product) -> Iterator[Swap]:
+    before = remember(crossing, "inbound")
+    child = python_probe(townsman, "http:8080", f"http:{LOW_PORT}", "http:8090@127.0.0.1")
+    with swapped(townsman, "deployment/inbound", child=child) as swap:
+        yield swap
+        assert swap.end() == 0
+    assert_restored(before)
+
+
+def asked(town: Namespace, url: str) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(town.ask(url))
+    return answer
+
+
+def asked_often(town: Namespace, url: str, times: int) -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = json.loads(town.python_in_pod("customers", ASK_MANY, url, str(times)))
+    return answers
+
+
+def test_a_request_to_the_service_is_answered_by_the_child(inbound: Swap, crossing: Namespace) -> None:
+    answer = asked(crossing, "http://inbound/some/path?q=1")
+    assert answer["who"] == "laptop"
+    assert answer["path"] == "/some/path?q=1"
+    assert answer["host"] == "inbound"
+
+
+def test_every_replica_is_the_child(inbound: Swap, crossing: Namespace) -> None:
+    pods = sidecar_pods(crossing)
+    assert len(pods) == REPLICAS
+    for pod in pods:
+        assert asked(crossing, f"http://{pod['status']['podIP']}:8080/")["who"] == "laptop"
+
+
+def test_many_requests_at_once_are_all_answered_by_the_child(inbound: Swap, crossing: Namespace) -> None:
+    answers = asked_often(crossing, "http://inbound/", 400)
+    assert Counter(answer["who"] for answer in answers) == {"laptop": 400}
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_both_families_of_a_service_lead_to_the_child(
+    inbound: Swap, crossing: Namespace, family: int
+) -> None:
+    addresses = crossing.get("service", "inbound")["spec"]["clusterIPs"]
+    fitting = [address for address in addresses if (":" in address) == (family == 6)]
+    if not fitting:
+        pytest.skip(f"the cluster has no IPv{family}")
+    host = f"[{fitting[0]}]" if family == 6 else fitting[0]
+    assert asked(crossing, f"http://{host}/")["who"] == "laptop"
+
+
+def test_a_port_below_1024_arrives(inbound: Swap, crossing: Namespace) -> None:
+    assert asked(crossing, "http://inbound-low/")["who"] == "laptop"
+
+
+def test_a_port_that_only_a_service_names_arrives_at_a_child_on_loopback(
+    inbound: Swap, crossing: Namespace
+) -> None:
+    assert asked(crossing, "http://inbound-undeclared/")["who"] == "laptop"
+
+
+def test_a_large_request_arrives_whole(inbound: Swap, crossing: Namespace) -> None:
+    size = 8_000_000
+    said = crossing.python_in_pod("customers", POST, "http://inbound/", str(size))
+    answer, _, expected = said.rpartition(" ")
+    assert json.loads(answer) == {"who": "laptop", "length": size, "sum": int(expected)}
+
+
+def test_slow_answers_do_not_hold_up_others(inbound: Swap, crossing: Namespace) -> None:
+    with ThreadPoolExecutor(1) as beside:
+        slow = beside.submit(asked, crossing, "http://inbound/slow/3")
+        assert asked(crossing, "http://inbound/")["who"] == "laptop"
+        assert not slow.done()
+        assert slow.result()["who"] == "laptop"
+
+
+def test_a_request_waits_while_the_child_restarts_its_server(inbound: Swap, crossing: Namespace) -> None:
+    inbound.probe.ask("close", port=8080)
+    with ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(asked, crossing, "http://inbound/held")
+        with pytest.raises(TimeoutError):
+            waiting.result(1.5)
+        inbound.probe.ask("listen", kind="http", port=8080)
+        assert waiting.result(15)["who"] == "laptop"
+
+
+def test_udp_ports_are_announced_as_not_served(inbound: Swap) -> None:
+    assert "7001" in inbound.running.err
+    assert "UDP" in inbound.running.err
+
+
+def test_a_pod_port_is_led_to_another_port_of_the_child(town: Namespace, townsman: Product) -> None:
+    """-p overrides that pod port."""
+    child = python_probe(townsman, "http:9001")
+    with swapped(townsman, "target", "-p", "9001:8080", child=child) as swap:
+        assert asked(town, "http://target/")["who"] == "laptop"
+        assert swap.end() == 0
+
+
+def test_a_workload_without_ports_is_in_place_at_once(town: Namespace, townsman: Product) -> None:
+    """A queue consumer has nothing to listen on, and its original must stop all the same."""
+    settle(town, Workload("consumer", listen=(), ports=(), service=False).deployment())
+    before = remember(town, "consumer")
+    with swapped(townsman, "consumer", child=python_probe(townsman)) as swap:
+        assert [p["metadata"]["name"] for p in town.pods("app=consumer")] == [
+            p["metadata"]["name"] for p in sidecar_pods(town)
+        ]
+        assert swap.end() == 0
+    assert_restored(before)
+
+
+def test_ready_now_does_not_wait_for_the_child_to_listen(town: Namespace, townsman: Product) -> None:
+    with swapped(townsman, "target", "--ready", "now", child=python_probe(townsman)) as swap:
+        with ThreadPoolExecutor(1) as beside:
+            waiting = beside.submit(asked, town, "http://target/")
+            swap.probe.ask("listen", kind="http", port=8080)
+            assert waiting.result(15)["who"] == "laptop"
+        assert swap.end() == 0
+
+
+@pytest.fixture(scope="module")
+def pair(town: Namespace) -> Namespace:
+    """The town with `pair`: containers `main` and `other`, of which a Service targets the second."""
+    other = Workload("other", listen=("http:8081",), ports=({"name": "other", "containerPort": 8081},))
+    sibling = other.main_container() | {"name": "other"}
+    both = Workload("pair", siblings=(sibling,), service=False)
+    settle(town, both.deployment(), service("pair", 80, "other"))
+    return town
+
+
+@pytest.mark.parametrize(
+    ("word", "container", "port"), [("pair", "other", 8081), ("pair:main", "main", 8080)]
+)
+def test_the_container_is_the_one_that_is_named_else_that_of_a_service(
+    pair: Namespace, townsman: Product, word: str, container: str, port: int
+) -> None:
+    with swapped(townsman, word, child=python_probe(townsman, f"http:{port}")) as swap:
+        assert f"container {container}" in swap.running.err
+        pod = sidecar_pods(pair)[0]
+        assert asked(pair, f"http://{pod['status']['podIP']}:{port}/")["who"] == "laptop"
+        untouched = {8080: 8081, 8081: 8080}[port]
+        assert asked(pair, f"http://{pod['status']['podIP']}:{untouched}/")["who"] == "cluster"
+        assert swap.end() == 0

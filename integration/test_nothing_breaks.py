@@ -1,0 +1,197 @@
+"""Nothing breaks, whatever dies: no request fails, the original comes back, nothing of ours is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from integration.probe.manifests import Workload, probe_config_map
+from integration.probe.swapping import Swap, swapped
+from integration.probe.town import settle
+from integration.support.aftermath import (
+    Before,
+    assert_no_process_left,
+    assert_restored,
+    remember,
+    sidecar_pods,
+)
+from integration.support.namespaces import Namespace
+from integration.support.product import Product, process_lives
+from integration.support.waiting import wait_until
+
+URL = "http://steady/"
+GRACE_SECONDS = 5
+
+Ending = Callable[[Swap], int | None]
+
+
+@pytest.fixture(scope="module")
+def steady(town: Namespace) -> Before:
+    """A workload of two replicas that customers never stop asking."""
+    settle(town, probe_config_map(), *Workload("steady", replicas=2).objects())
+    return remember(town, "steady")
+
+
+def by_clean_exit(swap: Swap) -> int:
+    assert swap.probe.carrier.stdin is not None
+    swap.probe.carrier.stdin.close()
+    return 0
+
+
+def by_child_exit_code(swap: Swap) -> int:
+    swap.probe.tell("die", status=3)
+    return 3
+
+
+def by_child_crash(swap: Swap) -> int:
+    swap.probe.tell("die", signal_name="SIGSEGV")
+    return 128 + signal.SIGSEGV
+
+
+def by_signal_to_cli(number: signal.Signals) -> Ending:
+    def send(swap: Swap) -> int:
+        swap.running.send(number)
+        return 128 + number  # of which the probe dies in turn
+
+    return send
+
+
+def by_interrupt(swap: Swap) -> int:
+    """^C at a terminal: SIGINT to the whole foreground group."""
+    swap.running.send_group(signal.SIGINT)
+    return 128 + signal.SIGINT
+
+
+def by_kill_of_cli(swap: Swap) -> None:
+    swap.running.send(signal.SIGKILL)
+
+
+def by_kill_of_group(swap: Swap) -> None:
+    """An IDE's Stop button."""
+    swap.running.send_group(signal.SIGKILL)
+
+
+ENDINGS: dict[str, Ending] = {
+    "clean exit": by_clean_exit,
+    "exit code": by_child_exit_code,
+    "child crash": by_child_crash,
+    "SIGTERM": by_signal_to_cli(signal.SIGTERM),
+    "SIGHUP": by_signal_to_cli(signal.SIGHUP),
+    "SIGINT to the group": by_interrupt,
+    "kill -9 of the CLI": by_kill_of_cli,
+    "kill -9 of the group": by_kill_of_group,
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_no_request_fails_in_swap_and_restore(
+    town: Namespace, townsman: Product, steady: Before, ending: str
+) -> None:
+    with town.load(URL) as tally:
+        with swapped(townsman, "steady") as swap:
+            expected = ENDINGS[ending](swap)
+            code = swap.running.wait()
+        assert_restored(steady)
+    if expected is not None:
+        assert code == expected
+    assert tally.failures == []
+    assert set(tally.answers) == {"cluster", "laptop"}, "both answered while it lasted"
+    assert_no_process_left(townsman)
+
+
+def test_kill_9_of_the_session_too_heals_by_itself_after_the_grace_period(
+    town: Namespace, townsman: Product, steady: Before
+) -> None:
+    with swapped(townsman, "steady", "--grace", f"{GRACE_SECONDS}s") as swap:
+        session = swap.running.session_pid()
+        os.kill(session, signal.SIGKILL)
+        swap.running.send_group(signal.SIGKILL)
+        swap.running.wait()
+
+    def originals() -> int:
+        ready = town.get("deployment", "steady")["status"].get("readyReplicas", 0)
+        living = [pod for pod in sidecar_pods(town) if pod["status"]["phase"] == "Running"]
+        return 0 if living else ready
+
+    wait_until(
+        lambda: originals() == steady.replicas, GRACE_SECONDS + 30, "the originals are back by themselves"
+    )
+    assert json.loads(town.ask(URL))["who"] == "cluster"
+    # finished pods are inert; the next run removes them
+    assert townsman.run("restore", "--all").code == 0
+    assert_restored(steady)
+
+
+def test_kill_9_of_the_session_alone_is_told_and_heals(
+    town: Namespace, townsman: Product, steady: Before
+) -> None:
+    with swapped(townsman, "steady", "--grace", f"{GRACE_SECONDS}s") as swap:
+        os.kill(swap.running.session_pid(), signal.SIGKILL)
+        assert swap.running.wait() == 70
+    townsman.run("restore", "steady")
+    assert_restored(steady, GRACE_SECONDS + 30)
+    assert_no_process_left(townsman)
+
+
+def test_what_the_child_started_ends_with_it(townsman: Product, steady: Before) -> None:
+    """Also what made a session of its own: the pid namespace ends with the swap."""
+    with swapped(townsman, "steady") as swap:
+        swap.probe.ask("fork", program=f"exec sleep {3600 + os.getpid()}")
+        swap.running.send_group(signal.SIGKILL)
+        swap.running.wait()
+        assert_restored(steady)
+    assert_no_process_left(townsman)
+
+
+def test_a_second_swap_is_refused_and_names_the_holder(
+    town: Namespace, townsman: Product, steady: Before
+) -> None:
+    with swapped(townsman, "steady") as swap:
+        refused = townsman.run("swap", "steady", "--", "true", seconds=20)
+        assert refused.code == 73
+        assert f"{townsman.user.name}@{os.uname().nodename}" in refused.err
+        assert json.loads(town.ask(URL))["who"] == "laptop", "the first goes on"
+        assert swap.end() == 0
+    assert_restored(steady)
+
+
+def test_two_workloads_are_swapped_side_by_side(town: Namespace, townsman: Product, steady: Before) -> None:
+    with swapped(townsman, "target") as one, swapped(townsman, "steady") as other:
+        assert one.probe.ask("hostname").startswith("target-")
+        assert other.probe.ask("hostname").startswith("steady-")
+        answer = one.probe.ask("tcp", host="steady", port=80, send="GET / HTTP/1.0\r\n\r\n")
+        assert '"who": "laptop"' in answer["received"], "the one child reaches the other by its Service"
+        assert other.end() == 0
+        assert one.end() == 0
+    assert_restored(steady)
+
+
+def test_a_workload_that_is_deleted_ends_the_session(namespace: Namespace, product: Product) -> None:
+    settle(namespace, probe_config_map(), *Workload("doomed").objects())
+    with swapped(product, "doomed") as swap:
+        namespace.kubectl("delete", "deployment", "doomed", "--wait=false")
+        assert swap.running.wait() == 75
+        assert "doomed" in swap.running.err
+    wait_until(lambda: not sidecar_pods(namespace), 30, "nothing of ours is left")
+    assert_no_process_left(product)
+
+
+def test_an_interrupted_start_leaves_nothing(town: Namespace, townsman: Product, steady: Before) -> None:
+    running = townsman.start("swap", "steady", "--", "sleep", "600")
+    wait_until(lambda: sidecar_pods(town), 30, "a pod of ours is there", every=0.02)
+    running.send_group(signal.SIGINT)
+    assert running.wait() == 128 + signal.SIGINT
+    assert_restored(steady)
+    assert_no_process_left(townsman)
+
+
+def test_the_session_is_out_of_the_terminals_reach(townsman: Product, steady: Before) -> None:
+    with swapped(townsman, "steady") as swap:
+        session = swap.running.session_pid()
+        assert os.getsid(session) != os.getsid(swap.running.pid)
+        assert swap.end() == 0
+        assert not process_lives(session)

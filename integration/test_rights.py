@@ -1,0 +1,83 @@
+"""The ClusterRole `edit` in one namespace is enough, also where Pod Security enforces `restricted`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from integration.probe.manifests import Workload, probe_config_map
+from integration.probe.swapping import swapped
+from integration.probe.town import settle
+from integration.support.aftermath import assert_restored, remember, sidecar_pods
+from integration.support.namespaces import Namespace
+from integration.support.product import Product
+
+
+def may(product: Product, namespace: Namespace, *question: str) -> bool:
+    program = namespace.cluster.kubectl_program
+    command = [program, "--kubeconfig", str(product.kubeconfig), "auth", "can-i", *question]
+    return product.start_command(command).finish().out.strip() == "yes"
+
+
+@pytest.mark.parametrize("namespace", ["restricted"], indirect=True)
+def test_a_swap_needs_edit_in_one_namespace_and_lives_under_restricted(
+    namespace: Namespace, product: Product
+) -> None:
+    assert may(product, namespace, "create", "pods", "-n", namespace.name)
+    assert not may(product, namespace, "list", "pods", "--all-namespaces")
+    assert not may(product, namespace, "list", "nodes")
+    settle(namespace, probe_config_map(), *Workload("modest", replicas=3).objects())
+    namespace.ensure_customers_pod()
+    before = remember(namespace, "modest")
+    with namespace.load("http://modest/") as tally:
+        with swapped(product, "modest") as swap:
+            assert json.loads(namespace.ask("http://modest/"))["who"] == "laptop"
+            assert swap.end() == 0
+        assert_restored(before)
+    assert tally.failures == []
+
+
+def test_a_limit_range_is_obeyed(namespace: Namespace, product: Product) -> None:
+    limits = {
+        "type": "Container",
+        "min": {"cpu": "20m", "memory": "48Mi"},
+        "max": {"cpu": "2", "memory": "512Mi"},
+        "default": {"cpu": "500m", "memory": "128Mi"},
+        "defaultRequest": {"cpu": "20m", "memory": "48Mi"},
+    }
+    namespace.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "LimitRange",
+            "metadata": {"name": "limits"},
+            "spec": {"limits": [limits]},
+        }
+    )
+    settle(namespace, probe_config_map(), *Workload("limited").objects())
+    before = remember(namespace, "limited")
+    with swapped(product, "limited") as swap:
+        assert swap.end() == 0
+    assert_restored(before)
+
+
+def test_the_sidecar_asks_for_little_and_for_no_device(namespace: Namespace, product: Product) -> None:
+    """Whatever the container that it stands in for asks for."""
+    much = {"requests": {"cpu": "300m", "memory": "300Mi"}, "limits": {"memory": "400Mi"}}
+    settle(namespace, probe_config_map(), *Workload("greedy", container={"resources": much}).objects())
+    with swapped(product, "greedy") as swap:
+        container = next(c for c in sidecar_pods(namespace)[0]["spec"]["containers"] if c["name"] == "main")
+        assert container["resources"]["requests"]["cpu"] != "300m"
+        assert container["resources"]["requests"]["memory"] != "300Mi"
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert swap.end() == 0
+
+
+def test_no_secret_of_ours_is_in_the_cluster(namespace: Namespace, product: Product) -> None:
+    settle(namespace, probe_config_map(), *Workload("frank").objects())
+    names = {o["metadata"]["name"] for o in namespace.get("secrets,configmaps")}
+    with swapped(product, "frank") as swap:
+        assert {o["metadata"]["name"] for o in namespace.get("secrets,configmaps")} == names
+        pod = json.dumps(sidecar_pods(namespace)[0])
+        assert "PRIVATE KEY" not in pod
+        assert swap.end() == 0
