@@ -37,9 +37,9 @@ class PipSettings:
         """The text of a pip.conf; `moved` maps paths to where they are inside the build."""
         lines = ["[global]"]
         for option, value in self.options.items():
-            words = [(moved or {}).get(word, word) for word in value.split()]
-            lines.append(f"{option} =")
-            lines += [f"    {word}" for word in words]
+            first, *others = [(moved or {}).get(word, word) for word in value.split()]
+            # a switch must stand on its option's own line; of a list the rest goes on below
+            lines += [f"{option} = {first}", *(f"    {word}" for word in others)]
         return "\n".join(lines) + "\n"
 
 
@@ -48,7 +48,7 @@ def pip_settings(environment: Mapping[str, str]) -> PipSettings:
     options = {
         name.removeprefix(_PREFIX).lower().replace("_", "-"): value
         for name, value in sorted(environment.items())
-        if name.startswith(_PREFIX) and value and name not in _OF_THE_LAPTOP
+        if name.startswith(_PREFIX) and value.strip() and name not in _OF_THE_LAPTOP
     }
     return PipSettings(options)
 

@@ -7,6 +7,7 @@ alive to restore. Its standard error is the session's log.
 from __future__ import annotations
 
 import logging
+import resource
 import signal
 import socket
 import sys
@@ -27,8 +28,15 @@ _log = logging.getLogger("telepresence_py.session")
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    _raise_descriptor_limit()
     sock = socket.socket(fileno=int(sys.argv[1]))
     bridge.run(partial(_serve, sock))
+
+
+def _raise_descriptor_limit() -> None:
+    """Each relayed connection is one descriptor; soft limits of 1024 are for programs that use select(2)."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(sock: socket.socket) -> None:

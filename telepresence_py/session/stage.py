@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from telepresence_py.dns.forwarder import Forwarder
-from telepresence_py.environment import merge
+from telepresence_py.environment import left_out, merge
 from telepresence_py.forward.datagrams import NameServers, serve_datagrams
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
 from telepresence_py.forward.outbound import serve_outbound
@@ -56,8 +56,15 @@ async def set_stage(
         inside = await stack.enter_async_context(enter(_view(tunnel.facts, copies), report))
         await copies.fill(inside.volume_directories)
         inbound = await _serve(stack, nursery, plan, tunnels, inside)
-        environment = merge(tunnel.facts.environment, os.environ)
+        environment = _environment(tunnel.facts, report)
         yield Stage(environment, inside.namespaces, inbound, inside.lost)
+
+
+def _environment(facts: PodFacts, report: Report) -> dict[str, str]:
+    if names := left_out(facts.environment):
+        text = f"Variables that stay as they are on the laptop: {', '.join(names)}"
+        report(Event("environment", text, Level.DETAIL))
+    return merge(facts.environment, os.environ)
 
 
 async def _ask_for_volumes(
