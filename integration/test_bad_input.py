@@ -155,9 +155,7 @@ def test_refused_user_namespaces_name_the_step_and_the_cure(townsman: Product, u
     assert_refused(ended, 78, "user namespace", "max_user_namespaces")
 
 
-@pytest.mark.parametrize(
-    "kind", ["statefulset", "daemonset", "replicaset", "job", "cronjob", "pod", "service"]
-)
+@pytest.mark.parametrize("kind", ["statefulset", "daemonset", "replicaset", "job", "cronjob", "pod"])
 def test_a_kind_that_is_not_supported_is_refused_with_the_reason(townsman: Product, kind: str) -> None:
     ended = townsman.run("swap", f"{kind}/plain", "--", "true", seconds=SOON_SECONDS)
     assert_refused(ended, 78, f"{kind}/plain")

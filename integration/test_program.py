@@ -91,7 +91,7 @@ def test_in_a_terminal_the_child_is_its_foreground_job(worker: Before, townsman:
     terminal.wait_screen(r"size \(80, 24\)")
     terminal.resize(40, 120)
     terminal.wait_screen(r"size \(120, 40\)")
-    terminal.wait_screen(r"in place", 60)
+    terminal.wait_screen(r"In place: ", 60)
     terminal.type(INTERRUPT)
     terminal.wait_screen(r"interrupted")
     assert terminal.wait() == 5
@@ -103,7 +103,7 @@ def test_a_shell_suspends_and_resumes_the_swap_as_one_job(worker: Before, townsm
     shell.wait_screen(r"\$ ")
     shell.type("telepresence-py swap worker -- sh -c 'echo begun; read word; echo got $word; exit 3'\n")
     shell.wait_screen(r"^begun", 60)
-    shell.wait_screen(r"in place", 60)
+    shell.wait_screen(r"In place: ", 60)
     shell.type(SUSPEND)
     shell.wait_screen(r"Stopped")
     shell.type("echo shell has the ter''minal\n")
@@ -119,7 +119,7 @@ def test_a_shell_suspends_and_resumes_the_swap_as_one_job(worker: Before, townsm
 
 def test_without_a_command_it_is_the_users_shell(worker: Before, townsman: Product) -> None:
     terminal = townsman.terminal("swap", "worker", environment={"PS1": "inside> "})
-    terminal.wait_screen(r"in place", 60)
+    terminal.wait_screen(r"In place: ", 60)
     terminal.type("cat /etc/hostname; echo shell is $0\n")
     terminal.wait_screen(r"^worker-.*-tp-")
     terminal.wait_screen(r"shell is .*bash")
@@ -153,8 +153,8 @@ def test_a_log_file_has_everything_and_stderr_every_step(worker: Before, townsma
     log = townsman.directory / "told.log"
     ended = townsman.run("swap", "worker", "--verbose", "--log-file", str(log), "--", "true")
     assert ended.code == 0
-    assert "in place" in ended.err
-    assert "in place" in log.read_text()
+    assert "In place: " in ended.err
+    assert "In place: " in log.read_text()
     assert not re.search(r"s3cret|Bearer|eyJ", ended.err + log.read_text()), "no secret is told"
 
 

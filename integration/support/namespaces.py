@@ -69,18 +69,19 @@ class Namespace:
 
     def developer_kubeconfig(self, role: str = "edit") -> dict[str, Any]:
         """A kubeconfig of somebody who has that ClusterRole in this namespace and no other right."""
-        account = {"kind": "ServiceAccount", "name": DEVELOPER, "namespace": self.name}
+        name = f"{DEVELOPER}-{role}"
+        account = {"kind": "ServiceAccount", "name": name, "namespace": self.name}
         self.apply(
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": DEVELOPER}},
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
             {
                 "apiVersion": "rbac.authorization.k8s.io/v1",
                 "kind": "RoleBinding",
-                "metadata": {"name": f"{DEVELOPER}-{role}"},
+                "metadata": {"name": name},
                 "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
                 "subjects": [account],
             },
         )
-        token = self.kubectl("create", "token", DEVELOPER, "--duration=2h").strip()
+        token = self.kubectl("create", "token", name, "--duration=2h").strip()
         context = {"cluster": "tests", "user": DEVELOPER, "namespace": self.name}
         return {
             "apiVersion": "v1",

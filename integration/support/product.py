@@ -61,7 +61,7 @@ class Running:
 
     def wait_in_place(self, seconds: float = 60) -> None:
         """Until the swap says that the originals are gone."""
-        self.wait_err(r"in place", seconds)
+        self.wait_err(r"In place: ", seconds)
 
     def _wait_for(self, pattern: str, text: Callable[[], str], seconds: float) -> re.Match[str]:
         sought = re.compile(pattern, re.MULTILINE)
