@@ -15,7 +15,6 @@ import select
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
@@ -57,6 +56,8 @@ def run(control: socket.socket) -> NoReturn:
     except StepRefused as refused:
         _say(control, encode(Refused(refused.refusal)))
     except BaseException:  # noqa: BLE001 the session process tells the user
+        import traceback
+
         _say(control, encode(Broken(traceback.format_exc()[-8000:])))
     finally:
         placeholders.remove()

@@ -12,7 +12,7 @@ from pathlib import Path
 class HostFacts:
     """Settings that decide which method works, and why one does not. None where there is none.
 
-    `seccomp` is the mode of this process (2: filtered). `container` names what we seem to run in, or is empty.
+    `seccomp` is this process's mode (2: filtered). `container` names what we seem to run in, or is empty.
     """
 
     platform: str

@@ -8,6 +8,7 @@ from array import array
 from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from socket import socket as Socket
 
 import trio
 
@@ -23,14 +24,14 @@ class Inside:
     `tcp_listeners` accept the child's connections: getsockname() of an accepted socket is the address that
     the child meant. `loopback_listeners` accept those to 127.0.0.0/8 and ::1 on ports where nobody inside
     listens. `udp_sockets` receive datagrams with the address that was meant as ancillary data
-    (IP_RECVORIGDSTADDR, IPV6_RECVORIGDSTADDR); `raw_sockets` (by family, IPPROTO_RAW) send whole IP packets to
-    the child. A family in which the pod has no address has neither of the three, but loopback. All are
+    (IP_RECVORIGDSTADDR, IPV6_RECVORIGDSTADDR); `raw_sockets` (by family, IPPROTO_RAW) send whole IP packets
+    to the child. A family in which the pod has no address has none of these but a loopback listener. All are
     non-blocking.
 
     `volume_directories` (by path) are to be filled through their descriptors; the child sees them at their
-    paths. `namespaces` (user, net, uts, mnt, pid) are for setns, in this order; the mount namespace's root and
-    /proc are those that the child shall have. `agent_pid` is in the laptop's process namespace and has the
-    child's network. `lost` is set when the agent ended, and with it every process inside.
+    paths. `namespaces` (user, net, uts, mnt, pid) are for setns, in this order; the mount namespace's root
+    and /proc are those that the child shall have. `agent_pid` is in the laptop's process namespace and has
+    the child's network. `lost` is set when the agent ended, and with it every process inside.
 
     A joined process of a plain user has no capability after exec; one of root's keeps root's within the user
     namespace, which reach nothing outside of it.
@@ -43,7 +44,7 @@ class Inside:
         self.lost = trio.Event()
         self._control = control
         self._asking = trio.Lock()
-        self._waiting: deque[trio.MemorySendChannel[socket.socket | OSError]] = deque()
+        self._waiting: deque[trio.MemorySendChannel[Socket | OSError]] = deque()
         self.tcp_listeners = _sockets(handed.get("tcp", []))
         self.loopback_listeners = _sockets(handed.get("loopback", []))
         self.udp_sockets = _sockets(handed.get("udp", []))
@@ -52,12 +53,12 @@ class Inside:
         self.namespaces = _by_detail(handed, "namespace")
         self._tables = handed["network-tables"][0]
 
-    async def socket(self, family: int) -> socket.socket:
+    async def socket(self, family: int) -> Socket:
         """A non-blocking TCP socket born inside; the caller closes it. SessionLost when the agent is gone.
 
         What it connects to is inside: loopback and the pod's addresses are the child's.
         """
-        send, receive = trio.open_memory_channel[socket.socket | OSError](1)
+        send, receive = trio.open_memory_channel[Socket | OSError](1)
         async with receive:
             if self.lost.is_set():
                 raise SessionLost(_GONE)
@@ -70,7 +71,7 @@ class Inside:
             raise answer
         return answer
 
-    async def _ask(self, request: bytes, answer_to: trio.MemorySendChannel[socket.socket | OSError]) -> None:
+    async def _ask(self, request: bytes, answer_to: trio.MemorySendChannel[Socket | OSError]) -> None:
         """Answers come in the order of the requests, so the two must not part."""
         async with self._asking:
             self._waiting.append(answer_to)
@@ -98,10 +99,10 @@ class Inside:
                 self._waiting.popleft().close()
 
     def _deliver(self, data: bytes, descriptors: list[int]) -> None:
-        answer: socket.socket | OSError
+        answer: Socket | OSError
         match decode(data):
             case Handed(_):
-                answer = socket.socket(fileno=descriptors[0])
+                (answer,) = _sockets(descriptors)
             case Refused(refusal):
                 answer = OSError(refusal.errno, refusal.detail)
             case _:  # the agent's last words; its end follows
@@ -110,7 +111,7 @@ class Inside:
             try:
                 waiting.send_nowait(answer)
             except trio.BrokenResourceError:  # who asked was cancelled
-                if isinstance(answer, socket.socket):
+                if isinstance(answer, Socket):
                     answer.close()
 
     def close(self) -> None:
@@ -149,8 +150,11 @@ async def receive_packet(control: trio.socket.SocketType) -> tuple[bytes, list[i
     return (data, descriptors) if data else None
 
 
-def _sockets(descriptors: Sequence[int]) -> tuple[socket.socket, ...]:
-    return tuple(socket.socket(fileno=descriptor) for descriptor in descriptors)
+def _sockets(descriptors: Sequence[int]) -> tuple[Socket, ...]:
+    made = tuple(Socket(fileno=descriptor) for descriptor in descriptors)
+    for each in made:
+        each.setblocking(False)
+    return made
 
 
 def _by_detail(handed: Mapping[str, Sequence[int]], kind: str) -> dict[str, int]:

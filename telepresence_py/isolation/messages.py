@@ -8,7 +8,7 @@ The end of the socket is the end of the agent and of every process in its namesp
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 from typing import NamedTuple
 
@@ -67,11 +67,11 @@ def decode_view(data: bytes) -> NetworkView:
 
 
 def _as_text(files: dict[str, bytes]) -> dict[str, str]:
-    return {path: base64.b64encode(content).decode() for path, content in files.items()}
+    return {path: binascii.b2a_base64(content, newline=False).decode() for path, content in files.items()}
 
 
 def _as_bytes(files: dict[str, str]) -> dict[str, bytes]:
-    return {path: base64.b64decode(content) for path, content in files.items()}
+    return {path: binascii.a2b_base64(content) for path, content in files.items()}
 
 
 def encode(message: Handed | Ready | Refused | Broken) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 from telepresence_py.isolation.steps import Step, taking
 from telepresence_py.process import kernel
@@ -29,10 +28,9 @@ def enter_user_namespace() -> None:
     if mapper is not None and mapper.end(True):
         return
     with taking(Step.ID_MAP):
-        own = Path("/proc/self")
-        (own / "setgroups").write_text("deny")
-        (own / "uid_map").write_text(f"{uid} {uid} 1")
-        (own / "gid_map").write_text(f"{gid} {gid} 1")
+        kernel.write_setting("/proc/self/setgroups", "deny")
+        kernel.write_setting("/proc/self/uid_map", f"{uid} {uid} 1")
+        kernel.write_setting("/proc/self/gid_map", f"{gid} {gid} 1")
 
 
 def enter_other_namespaces(hostname: str) -> None:
@@ -56,8 +54,9 @@ class _Mapper:
             try:
                 if os.read(listening, 1):
                     for kind in ("gid_map", "uid_map"):
-                        rows = _every_id(Path("/proc/self", kind).read_text())
-                        Path("/proc", str(parent), kind).write_text(rows)
+                        with open(f"/proc/self/{kind}") as own_map:
+                            rows = _every_id(own_map.read())
+                        kernel.write_setting(f"/proc/{parent}/{kind}", rows)
                     status = 0
             finally:
                 os._exit(status)

@@ -6,12 +6,12 @@ import os
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
 from telepresence_py.isolation import netlink_socket
 from telepresence_py.isolation.netlink import add_address, add_anyip_route, add_link, set_link_up
 from telepresence_py.isolation.nftables import Capture, capture_requests
 from telepresence_py.isolation.steps import Step, taking
+from telepresence_py.process.kernel import write_setting
 
 CAPTURE_PORT = 64998
 LOOPBACK_PORT = 64999
@@ -62,7 +62,7 @@ def bring_up(addresses: Iterable[str]) -> tuple[list[tuple[str, socket.socket]],
 
 
 def _has_ipv6() -> bool:
-    return Path("/proc/net/if_inet6").exists()
+    return os.path.exists("/proc/net/if_inet6")
 
 
 def _relax() -> list[str]:
@@ -70,15 +70,15 @@ def _relax() -> list[str]:
     notices = []
     # systems that switch IPv6 off do so for new namespaces too
     with suppress(OSError):
-        Path("/proc/sys/net/ipv6/conf/all/disable_ipv6").write_text("0")
+        write_setting("/proc/sys/net/ipv6/conf/all/disable_ipv6", "0")
     try:
-        Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").write_text("0")
+        write_setting("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
     except OSError as error:
         notices.append(f"the command cannot listen on ports below 1024: {error.strerror}")
     # only ids that are mapped are legal
     for groups in ("0 2147483647", f"{os.getegid()} {os.getegid()}"):
         with suppress(OSError):
-            Path("/proc/sys/net/ipv4/ping_group_range").write_text(groups)
+            write_setting("/proc/sys/net/ipv4/ping_group_range", groups)
             break
     return notices
 

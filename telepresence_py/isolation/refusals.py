@@ -73,6 +73,4 @@ def _permission(facts: HostFacts) -> str:
         )
     if facts.seccomp == 2:
         return "a seccomp filter forbids it: run outside of the sandbox that set it"
-    return (
-        "a security module or a chroot forbids it: ask this machine's administrator to allow user namespaces"
-    )
+    return "a security module or a chroot forbids it: ask this machine's administrator for user namespaces"

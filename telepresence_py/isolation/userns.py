@@ -10,7 +10,7 @@ import os
 import socket
 from array import array
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Protocol
 
@@ -70,6 +70,9 @@ async def enter(
         finally:
             inside.close()
     finally:
+        with suppress(OSError):
+            # tells the agent even if somebody was forked who holds the socket too
+            control.shutdown(socket.SHUT_RDWR)
         control.close()
         with trio.CancelScope(shield=True):
             await _end(agent)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 import signal
 import struct
 from collections.abc import Iterable
@@ -85,7 +84,7 @@ def unmount(target: str, flags: int = MNT_DETACH) -> None:
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """pivot_root(2). musl has no wrapper of it, so it is called by number."""
-    number = _PIVOT_ROOT_NUMBERS.get(platform.machine())
+    number = _PIVOT_ROOT_NUMBERS.get(os.uname().machine)
     if number is None:
         result = _libc.pivot_root(_path(new_root), _path(put_old))
     else:
@@ -106,6 +105,15 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
     it. Not inherited by fork. A parent that died before the call is not noticed: check for that afterwards.
     """
     prctl(PR_SET_PDEATHSIG, number)
+
+
+def write_setting(path: str, value: str) -> None:
+    """Write to a file of /proc in one piece, as the kernel wants it."""
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.write(fd, value.encode())
+    finally:
+        os.close(fd)
 
 
 class SignalReceived(NamedTuple):
