@@ -107,7 +107,7 @@ def test_a_file_inside_a_hidden_directory_is_made_there() -> None:
         (volume("/etc/name"), file("/etc/name")),
         (
             volume("/etc/name/deeper"),
-            Found("/etc/name/deeper", "/etc/name", is_directory=False, writable=False),
+            Found("/etc/name/deeper", "/etc/name", False, False),
         ),
         (Target("/etc/name", "file"), directory("/etc/name")),
     ],

@@ -6,9 +6,7 @@ import pytest
 
 from telepresence_py.isolation.listening import listening_ports
 
-pytestmark = pytest.mark.skipif(
-    sys.byteorder != "little", reason="the tables below are a little-endian machine's"
-)
+pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the tables are little-endian")
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 TAIL = "00000000:00000000 00:00000000 00000000  1000        0 1 1 0 100 0 0 10 0\n"
@@ -21,7 +19,7 @@ V4 = (
 V6 = (
     HEADER
     + f"   0: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A {TAIL}"
-    + f"   1: 00FD0000000000000000000007000000:0051 00000000000000000000000000000000:0000 0A {TAIL}"
+    + f"   1: 000000FD000000000000000007000000:0051 00000000000000000000000000000000:0000 0A {TAIL}"
 )
 
 

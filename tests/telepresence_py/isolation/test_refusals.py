@@ -7,6 +7,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,7 +27,7 @@ _PR_SET_SECCOMP = 22
 
 
 def facts(**known: Any) -> HostFacts:
-    return HostFacts(**({"platform": "linux", "kernel": "6.8.0", "user_id": 1000} | known))
+    return replace(HostFacts(platform="linux", kernel="6.8.0", user_id=1000), **known)
 
 
 @pytest.mark.parametrize(
