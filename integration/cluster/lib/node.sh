@@ -46,8 +46,15 @@ make_directory_on_host() {
     [ ${#missing[@]} -eq 0 ] || { mkdir -p "${missing[-1]}"; printf '%s\n' "${missing[@]}" >>"$state/made-directories"; }
 }
 
+# Removing what is a mount point on a node of the other cluster would unmount it there: that one inherits.
 remove_made_directories() {
+    local other
     [ -f "$state/made-directories" ] || return 0
+    for other in /run/telepresence-py-cluster*; do
+        [ "$other" != "$state" ] || continue
+        cat "$state/made-directories" >>"$other/made-directories"
+        return
+    done
     tac "$state/made-directories" | while read -r path; do rmdir "$path" 2>/dev/null || true; done
 }
 
