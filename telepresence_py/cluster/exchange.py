@@ -9,6 +9,7 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -138,13 +139,11 @@ class Lines:
         if self._closed.is_set():
             return
         self._closed.set()
-        shutdown = getattr(self._response, "shutdown", None)
-        try:
-            if shutdown is not None:
-                shutdown()  # wakes the thread that reads; close() alone would not
-            self._response.close()
-        except (HTTPError, OSError, ValueError, AttributeError):
-            pass  # it ended by itself meanwhile
+        # shutdown wakes the thread that reads, close alone would not; what has ended by itself refuses both
+        for end in (getattr(self._response, "shutdown", None), self._response.close):
+            if end is not None:
+                with suppress(HTTPError, OSError, ValueError, AttributeError, RuntimeError):
+                    end()
 
 
 def _parse(content: bytes) -> Json:

@@ -21,6 +21,6 @@ def require_swappable(kind: str, name: str) -> None:
         return
     if kind not in REASONS:
         raise BadUsage(
-            f'"{kind}" is no kind of workload that can be swapped: name a deployment, as deployment/NAME.'
+            f'"{kind}" is no kind of workload that can be swapped: name a deployment, as deployment/NAME'
         )
-    raise PreconditionFailed(f"{kind}/{name} cannot be swapped: {REASONS[kind]}.")
+    raise PreconditionFailed(f"{kind}/{name} cannot be swapped: {REASONS[kind]}")

@@ -46,10 +46,10 @@ def choose_context(choice: ClusterChoice, environment: Mapping[str, str] = os.en
     current = next((name for raw in files if (name := raw.get("current-context"))), None)
     context = choice.context or current
     if context is None:
-        raise NamedObjectMissing(f"The kubeconfig {paths} has no current context: name one with --context.")
+        raise NamedObjectMissing(f"the kubeconfig {paths} has no current context: name one with --context")
     if context not in contexts:
         raise NamedObjectMissing(
-            f'There is no context "{context}" in the kubeconfig {paths}'
+            f'there is no context "{context}" in the kubeconfig {paths}'
             + suggestion(context, contexts, "contexts")
         )
     namespace = choice.namespace or contexts[context].get("namespace") or "default"
@@ -73,7 +73,7 @@ def load_access(choice: ClusterChoice, environment: Mapping[str, str] = os.envir
         )
     except library.config_error as error:
         raise ClusterUnreachable(
-            f'Cannot use the credentials of context "{chosen.context}" in {chosen.paths}: {_one_line(error)}'
+            f'cannot use the credentials of context "{chosen.context}" in {chosen.paths}: {_one_line(error)}'
         ) from error
     return Access(chosen.context, chosen.namespace, str(settings.host).rstrip("/"), settings)
 
@@ -81,19 +81,19 @@ def load_access(choice: ClusterChoice, environment: Mapping[str, str] = os.envir
 def _read(paths: str, named: str | None) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
     library = load_library()
     if named is not None and not Path(named).expanduser().exists():
-        raise NamedObjectMissing(f"There is no kubeconfig {named}.")
+        raise NamedObjectMissing(f"there is no kubeconfig {named}")
     try:
         merger = library.merge(paths)
         if merger.config is None:
             raise ClusterUnreachable(
-                f"There is no kubeconfig {paths}, so no cluster: name one with --kubeconfig or KUBECONFIG."
+                f"there is no kubeconfig {paths}, so no cluster: name one with --kubeconfig or KUBECONFIG"
             )
         files = tuple(raw for raw in merger.config_files.values() if isinstance(raw, dict))
         merged = {key: [entry.value for entry in merger.config.value[key]] for key in ("contexts",)}
     except ClusterUnreachable:
         raise
     except Exception as error:  # YAML errors, wrong types: whatever a broken file provokes
-        raise PreconditionFailed(f"The kubeconfig {paths} cannot be read: {_one_line(error)}") from error
+        raise PreconditionFailed(f"the kubeconfig {paths} cannot be read: {_one_line(error)}") from error
     return merged, files
 
 

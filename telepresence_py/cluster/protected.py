@@ -38,9 +38,9 @@ def protected_patterns(environment: Mapping[str, str]) -> tuple[str, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise PreconditionFailed(f"Cannot read the configuration {path}: {error}.") from error
+        raise PreconditionFailed(f"cannot read the configuration {path}: {error}") from error
     if not isinstance(patterns, list) or not all(isinstance(pattern, str) for pattern in patterns):
         raise PreconditionFailed(
-            f'In {path}, protected_contexts must be a list of patterns, such as ["prod-*"].'
+            f'in {path}, protected_contexts must be a list of patterns, such as ["prod-*"]'
         )
     return tuple(patterns)

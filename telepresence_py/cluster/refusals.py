@@ -49,34 +49,34 @@ def explain(call: Call, where: Where, answer: Answer) -> TelepresenceError:
     if _is_webhook(answer.message):
         return _admission(call, where, answer)
     if status in (400, 409, 413, 415, 422):
-        return PreconditionFailed(f"The API server refused to {tried}: {answer.words}")
+        return PreconditionFailed(f"the API server refused to {tried}: {answer.words}")
     if status == 429 or status >= 500:
         return ClusterUnreachable(
-            f"The API server {where.server} cannot {tried} now (HTTP {status}), try later: {answer.words}"
+            f"the API server {where.server} cannot {tried} now (HTTP {status}), try later: {answer.words}"
         )
-    return InternalError(f"The API server answered HTTP {status} to an attempt to {tried}.")
+    return InternalError(f"the API server answered HTTP {status} to an attempt to {tried}")
 
 
 def unreachable(where: Where, cause: str) -> ClusterUnreachable:
     """The error for a server that does not answer at all; `cause` is one line."""
     return ClusterUnreachable(
-        f'The API server {where.server} of context "{where.context}" does not answer ({cause}): '
-        "check network, VPN and context."
+        f'the API server {where.server} of context "{where.context}" does not answer ({cause}): '
+        "check network, VPN and context"
     )
 
 
 def no_rights(verb: str, rbac_resource: str, where: Where) -> NoRights:
     """`rbac_resource` as `kubectl auth can-i` takes it, such as deployments.apps or pods/log."""
     return NoRights(
-        f'You may not {verb} {rbac_resource} in namespace "{where.namespace}" of context "{where.context}": '
-        "check the namespace's name, or ask for the role `edit` there."
+        f'you may not {verb} {rbac_resource} in namespace "{where.namespace}" of context "{where.context}": '
+        "check the namespace's name, or ask for the role `edit` there"
     )
 
 
 def _unknown_user(where: Where) -> TelepresenceError:
     return ClusterUnreachable(
-        f'The API server {where.server} does not accept the credentials of context "{where.context}", '
-        "which may have expired: log in again."
+        f'the API server {where.server} does not accept the credentials of context "{where.context}", '
+        "which may have expired: log in again"
     )
 
 
@@ -93,13 +93,13 @@ def _admission(call: Call, where: Where, answer: Answer) -> PreconditionFailed:
     """The cluster's own rules said no, not the rights of the user."""
     message, namespace = answer.message, f'namespace "{where.namespace}"'
     if "exceeded quota" in message or "failed quota" in message:
-        begin = f"A quota of {namespace} leaves no room for a pod beside the original"
+        begin = f"a quota of {namespace} leaves no room for a pod beside the original"
     elif "violates PodSecurity" in message:
         begin = f"Pod Security of {namespace} does not admit the pod"
     elif re.search(r"(usage|limit to request ratio) per (Container|Pod) is", message):
-        begin = f"A LimitRange of {namespace} does not allow the pod"
+        begin = f"a LimitRange of {namespace} does not allow the pod"
     else:
-        begin = f"The cluster's rules do not allow to {call.what} in {namespace}"
+        begin = f"the cluster's rules do not allow to {call.what} in {namespace}"
     return PreconditionFailed(f"{begin}: {answer.words}")
 
 
@@ -107,11 +107,11 @@ def _missing(call: Call, where: Where, answer: Answer) -> TelepresenceError:
     kind = (answer.json.get("details") or {}).get("kind")
     if kind == "namespaces" or call.resource.plural == "namespaces":
         return NamedObjectMissing(
-            f'There is no namespace "{where.namespace}" in the cluster of context "{where.context}".'
+            f'there is no namespace "{where.namespace}" in the cluster of context "{where.context}"'
         )
     named = f'{call.resource.singular} "{call.name}"' if call.name else call.resource.plural
     return NamedObjectMissing(
-        f'There is no {named} in namespace "{where.namespace}" of context "{where.context}".'
+        f'there is no {named} in namespace "{where.namespace}" of context "{where.context}"'
     )
 
 

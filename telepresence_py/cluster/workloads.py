@@ -87,14 +87,14 @@ async def _missing(cluster: Cluster, name: str) -> NamedObjectMissing:
     where = f'in namespace "{cluster.namespace}" of context "{cluster.context}"'
     listed = await cluster.call(Call("list", DEPLOYMENTS), accept={403})
     if listed.status == 403:
-        return NamedObjectMissing(f'There is no deployment "{name}" {where}.')
+        return NamedObjectMissing(f'there is no deployment "{name}" {where}')
     names = [item["metadata"]["name"] for item in listed.json.get("items") or ()]
     if not names:
         namespace = await cluster.call(Call("get", NAMESPACES, cluster.namespace), accept={403, 404})
         if namespace.status == 404:
             return await _namespace_missing(cluster)
     return NamedObjectMissing(
-        f'There is no deployment "{name}" {where}{suggestion(name, names, "deployments")}'
+        f'there is no deployment "{name}" {where}{suggestion(name, names, "deployments")}'
     )
 
 
@@ -102,6 +102,6 @@ async def _namespace_missing(cluster: Cluster) -> NamedObjectMissing:
     begin = f'There is no namespace "{cluster.namespace}" in the cluster of context "{cluster.context}"'
     listed = await cluster.call(Call("list", NAMESPACES), accept={403})
     if listed.status == 403:
-        return NamedObjectMissing(f"{begin}: name another with -n.")
+        return NamedObjectMissing(f"{begin}: name another with -n")
     names = [item["metadata"]["name"] for item in listed.json.get("items") or ()]
     return NamedObjectMissing(begin + suggestion(cluster.namespace, names, "namespaces"))

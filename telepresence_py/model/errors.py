@@ -83,7 +83,7 @@ class CommandNotFound(TelepresenceError):
 
 
 def error_named(name: str) -> type[TelepresenceError]:
-    """The class of that name, for errors that crossed the session's door as JSON; InternalError if unknown."""
+    """The class of that name, for errors that crossed the session's door; InternalError if unknown."""
     return {cls.__name__: cls for cls in TelepresenceError.__subclasses__()}.get(name, InternalError)
 
 

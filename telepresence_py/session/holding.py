@@ -1,4 +1,4 @@
-"""Taking a workload: creating the sidecar pods, of which the first one's name is the lock between sessions."""
+"""Taking a workload: creating the sidecar pods, the first one's name is the lock between sessions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def _create(cluster: Cluster, plan: SwapPlan, manifest: Json, created: Cal
                 return
             await trio.sleep(LOOK_AGAIN_SECONDS)
     raise WorkloadHeld(
-        f"The pod {name} of a former session does not end: see `kubectl describe pod {name}`, then try again."
+        f"the pod {name} of a former session does not end: see `kubectl describe pod {name}`, then try again"
     )
 
 
@@ -59,7 +59,7 @@ async def _own_or_gone(cluster: Cluster, plan: SwapPlan, name: str) -> Json | No
         return None
     if not is_sidecar(pod):
         raise PreconditionFailed(
-            f"A pod {name} that is none of a session is in the way of {plan.workload}: delete it."
+            f"a pod {name} that is none of a session is in the way of {plan.workload}: delete it"
         )
     if holder_of(pod).session == plan.config.session:
         return pod

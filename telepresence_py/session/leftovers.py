@@ -71,7 +71,7 @@ async def restore_leftovers(
         one = living[0]
         raise WorkloadHeld(
             f"{one.workload} is held by a living session of {one.holder} since {one.since}: end it there, "
-            "or take it away with --force."
+            "or take it away with --force"
         )
     for name in dict.fromkeys(one.workload for one in found):
         with trio.move_on_after(RESTORE_SECONDS), one_error():

@@ -140,7 +140,7 @@ def ordinary_containers(pod: Json) -> tuple[str, ...]:
 
 
 def lost_native_sidecars(wanted: Json, admitted: Json) -> bool:
-    """Whether the server does not know `restartPolicy: Always` of init containers (before Kubernetes 1.29)."""
+    """Whether the server does not know `restartPolicy: Always` of init containers (older than 1.29)."""
 
     def always(pod: Json) -> set[str]:
         return {

@@ -33,7 +33,7 @@ from telepresence_sidecar.contract import SidecarConfig
 
 @dataclass(frozen=True)
 class SessionIdentity:
-    """Who swaps: a session id (a valid label value), the public half of its key, RFC 3339 start time in UTC."""
+    """Who swaps: session id (a valid label value), public half of its key, RFC 3339 start time in UTC."""
 
     session: str
     client_key: str
@@ -108,7 +108,7 @@ class SwapPlan:
 
 
 def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionIdentity) -> SwapPlan:
-    """The plan; NamedObjectMissing, BadUsage, WorkloadHeld, PreconditionFailed tell what was asked in vain."""
+    """The plan; NamedObjectMissing, BadUsage, WorkloadHeld, PreconditionFailed tell what is amiss."""
     workload = f"{intent.kind}/{intent.name}"
     _require_unheld(workload, snapshot)
     replicasets = _serving_replicasets(workload, snapshot)
@@ -179,7 +179,7 @@ def held(workload: str, pod: Json) -> WorkloadHeld:
     holder = holder_of(pod)
     return WorkloadHeld(
         f"{workload} is held by {holder.who} since {holder.since}: wait for that session to end, "
-        f"or end it by `telepresence-py restore --force {workload}`."
+        f"or end it by `telepresence-py restore --force {workload}`"
     )
 
 
@@ -191,7 +191,7 @@ def _serving_replicasets(workload: str, snapshot: WorkloadSnapshot) -> tuple[_Se
     """
     if snapshot.deployment["spec"].get("replicas", 1) == 0:
         raise PreconditionFailed(
-            f"{workload} has 0 replicas, so there is no pod to stand in for: scale it up, then try again."
+            f"{workload} has 0 replicas, so there is no pod to stand in for: scale it up, then try again"
         )
     deployment_uid = snapshot.deployment["metadata"]["uid"]
     owned = [one for one in snapshot.replicasets if controller_uid(one) == deployment_uid]
@@ -206,8 +206,8 @@ def _serving_replicasets(workload: str, snapshot: WorkloadSnapshot) -> tuple[_Se
         troubles += [f"{pod['metadata']['name']}: {trouble(pod)}" for pod in living if not is_ready(pod)]
     if not found:
         raise PreconditionFailed(
-            f"No pod of {workload} is Ready, so there is nothing to stand in for"
-            + (f" ({'; '.join(troubles[:3])})." if troubles else ": wait for one, then try again.")
+            f"no pod of {workload} is Ready, so there is nothing to stand in for"
+            + (f" ({'; '.join(troubles[:3])})" if troubles else ": wait for one, then try again")
         )
     return tuple(sorted(found, key=lambda one: (-sum(map(is_ready, one.originals)), one.name)))
 
@@ -238,8 +238,8 @@ def _require_container_everywhere(workload: str, container: str, replicasets: tu
     for one in replicasets:
         if container not in [c["name"] for c in one.json["spec"]["template"]["spec"]["containers"]]:
             raise PreconditionFailed(
-                f"A rollout of {workload} is under way and replicaset {one.name} has no container {container}: "
-                "wait for its end, then try again."
+                f"a rollout of {workload} is under way and replicaset {one.name} has no container "
+                f"{container}: wait for its end, then try again"
             )
 
 

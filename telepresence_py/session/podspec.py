@@ -35,7 +35,7 @@ def choose_container(
     if asked is not None:
         if asked not in names:
             raise NamedObjectMissing(
-                f'The pods of {workload} have no container "{asked}"{suggestion(asked, names, "containers")}'
+                f'the pods of {workload} have no container "{asked}"{suggestion(asked, names, "containers")}'
             )
         return ContainerChoice(asked, "it was named")
     if len(names) == 1:
@@ -71,11 +71,11 @@ def map_ports(
         owner = _port_owner(spec, override.pod_port)
         if owner is not None and owner != container:
             raise NamedObjectMissing(
-                f"Port {override.pod_port} belongs to container {owner}, not to {container}: "
-                f"name the container, as in {workload}:{owner}."
+                f"port {override.pod_port} belongs to container {owner}, not to {container}: "
+                f"name the container, as in {workload}:{owner}"
             )
         if override.pod_port in laptop:
-            raise BadUsage(f"The pod's port {override.pod_port} is given twice with -p.")
+            raise BadUsage(f"the pod's port {override.pod_port} is given twice with -p")
         laptop[override.pod_port] = override.laptop_port
         names.setdefault(override.pod_port, "")
     return tuple(PortMap(port, laptop.get(port, port), names[port]) for port in sorted(names))
@@ -100,18 +100,18 @@ def require_room(workload: str, specs: Iterable[Json]) -> None:
     """PreconditionFailed for pods that cannot run beside another of their kind, or not on Linux."""
     for spec in specs:
         if (spec.get("os") or {}).get("name") == "windows":
-            raise PreconditionFailed(f"{workload} runs on Windows nodes: only Linux pods can be swapped.")
+            raise PreconditionFailed(f"{workload} runs on Windows nodes: only Linux pods can be swapped")
         if spec.get("hostNetwork"):
             raise PreconditionFailed(
                 f"{workload} uses its node's network (hostNetwork), where two pods cannot have the same "
-                "port: swapping it is not supported yet."
+                "port: swapping it is not supported yet"
             )
         for container in spec["containers"]:
             for port in container.get("ports") or ():
                 if port.get("hostPort"):
                     raise PreconditionFailed(
                         f"{workload} takes port {port['hostPort']} of its node (hostPort), which two pods "
-                        "cannot have side by side: swapping it is not supported yet."
+                        "cannot have side by side: swapping it is not supported yet"
                     )
 
 

@@ -43,9 +43,9 @@ def check_admitted(pod: Json, plan: SwapPlan) -> None:
     others = [name for name in ordinary_containers(pod) if name != plan.container]
     if others:
         raise PreconditionFailed(
-            f"An admission webhook adds container {others[0]} to the pods of {plan.workload} even where it runs "
-            "as a native sidecar already, so the pod would not end with the session: switch the injection off "
-            "for this workload, or let the webhook inject a native sidecar."
+            f"an admission webhook adds container {others[0]} to the pods of {plan.workload} even where "
+            "it runs as a native sidecar already, so the pod would not end with the session: switch the injection "
+            "off for this workload, or let the webhook inject a native sidecar"
         )
 
 
@@ -58,7 +58,7 @@ async def _admitted_form(cluster: Cluster, plan: SwapPlan, plain: Json, name: st
             # what a webhook without dry run would say is found out by creating the pod
             return partial(sidecar_pod, plain, shape=plan.shape)
         raise PreconditionFailed(
-            f"{plan.workload} is left alone, as its own pod could not be started again after a swap. {error}"
+            f"{plan.workload} is left alone, as its own pod could not be started again after a swap: {error}"
         ) from error
     refusals = []
     for form in _forms(admitted, plain, plan.shape):
@@ -66,7 +66,7 @@ async def _admitted_form(cluster: Cluster, plan: SwapPlan, plain: Json, name: st
         try:
             answer = await rehearse_pod(cluster, manifest)
             if lost_native_sidecars(manifest, answer):
-                raise PreconditionFailed("Pods of several containers can be swapped from Kubernetes 1.29 on.")
+                raise PreconditionFailed("pods of several containers can be swapped from Kubernetes 1.29 on")
             check_admitted(answer, plan)
         except PreconditionFailed as error:
             refusals.append(error)

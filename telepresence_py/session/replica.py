@@ -75,7 +75,7 @@ class Replica:
                 await self._board.wait(self._started)
             return await self._fingerprint()
         raise PreconditionFailed(
-            f"The pod {self.pod_name} did not start within {START_SECONDS:.0f} s: {self._trouble()}."
+            f"the pod {self.pod_name} did not start within {START_SECONDS:.0f} s: {self._trouble()}"
         )
 
     async def wait_ready(self) -> None:
@@ -91,7 +91,7 @@ class Replica:
             else f"its node does not get an answer on port {self._swap.config.health_port} of the pod"
         )
         raise PreconditionFailed(
-            f"The pod {self.pod_name} did not become Ready within {READY_SECONDS:.0f} s: {cause}."
+            f"the pod {self.pod_name} did not become Ready within {READY_SECONDS:.0f} s: {cause}"
         )
 
     def lost_because(self) -> str | None:
@@ -104,7 +104,7 @@ class Replica:
     def _living(self) -> Json:
         pod = self.pod
         if pod is None or pod["metadata"].get("deletionTimestamp"):
-            raise SessionLost(f"The pod {self.pod_name} was deleted while it was waited for: try again.")
+            raise SessionLost(f"the pod {self.pod_name} was deleted while it was waited for: try again")
         return pod
 
     def _started(self) -> bool | None:
@@ -123,7 +123,7 @@ class Replica:
         pod = self._living()
         if is_finished(pod):
             raise SessionLost(
-                f"The sidecar in pod {self.pod_name} ended before it was ready ({trouble(pod)})."
+                f"the sidecar in pod {self.pod_name} ended before it was ready ({trouble(pod)})"
             )
         return True if is_ready(pod) else None
 
@@ -131,19 +131,19 @@ class Replica:
         reason = unschedulable(self._living())
         if reason is not None:
             raise PreconditionFailed(
-                f"No node has room for a pod beside the original of {self._swap.workload}: {reason}"
+                f"no node has room for a pod beside the original of {self._swap.workload}: {reason}"
             )
 
     def _cannot_start(self, waiting: Waiting) -> PreconditionFailed:
         detail = f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason
         if waiting.for_image and waiting.container == self._swap.container:
             return PreconditionFailed(
-                f"The node cannot get the sidecar's image {self._swap.shape.image}: build it by "
+                f"the node cannot get the sidecar's image {self._swap.shape.image}: build it by "
                 "`telepresence-py sidecar build`, bring it to the nodes by `telepresence-py sidecar load`, "
-                f"or name another by --image ({detail})."
+                f"or name another by --image ({detail})"
             )
         return PreconditionFailed(
-            f"Container {waiting.container} of pod {self.pod_name} cannot start: {detail}"
+            f"container {waiting.container} of pod {self.pod_name} cannot start: {detail}"
         )
 
     def _trouble(self) -> str:
@@ -169,8 +169,8 @@ class Replica:
                     await trio.sleep(AGAIN_SECONDS)
         if not found:
             raise PreconditionFailed(
-                f"The sidecar in pod {self.pod_name} does not tell its host key: is {self._swap.shape.image} a "
-                "sidecar's image of this version?"
+                f"the sidecar in pod {self.pod_name} does not tell its host key: is "
+                f"{self._swap.shape.image} a sidecar's image of this version?"
             )
         return found[0]
 
@@ -180,5 +180,5 @@ class Replica:
         last = await read_log(self._cluster, self.pod_name, self._swap.container, lines=3)
         said = f", and said last: {' / '.join(last)}" if last else ""
         raise PreconditionFailed(
-            f"The sidecar in pod {self.pod_name} ended at once ({self._trouble()}){said}"
+            f"the sidecar in pod {self.pod_name} ended at once ({self._trouble()}){said}"
         )

@@ -132,9 +132,9 @@ class Replicas:
             or meta.get("deletionTimestamp")
             or meta.get("uid") != self._plan.deployment_uid
         ):
-            self._lose(f"{workload} was deleted, and with it the pods that stood in for it.")
+            self._lose(f"{workload} was deleted, and with it the pods that stood in for it")
         elif all(member.gone.is_set() for member in self.members):
-            self._lose(f"The session has lost {workload}: {reason}; the originals come back by themselves.")
+            self._lose(f"the session has lost {workload}: {reason}; the originals come back by themselves")
 
     def _lose(self, sentence: str) -> None:
         self._lost_reason = self._lost_reason or sentence
@@ -153,7 +153,7 @@ class Replicas:
         member.adopted = True  # before the request, since its answer may be lost
         if not await set_owners(self._cluster, member.pod_name, member.uid, None):
             raise SessionLost(
-                f"The sidecar pod {member.pod_name} was deleted before it was adopted: try again."
+                f"the sidecar pod {member.pod_name} was deleted before it was adopted: try again"
             )
 
     def _remaining(self) -> list[Json]:
@@ -163,7 +163,7 @@ class Replicas:
         """As many originals are gone as there are sidecars: any more were added by a scale-up meanwhile."""
         if all(member.gone.is_set() for member in self.members):
             raise SessionLost(
-                f"The sidecar pods of {self._plan.workload} were taken while they were put in place."
+                f"the sidecar pods of {self._plan.workload} were taken while they were put in place"
             )
         return True if len(self._remaining()) <= max(len(self._originals) - len(self.members), 0) else None
 
@@ -179,7 +179,7 @@ class Replicas:
             await self._board.wait(acted)
         if patience.cancelled_caught:
             raise PreconditionFailed(
-                f"No controller of the cluster takes the sidecar into {self._plan.workload} within "
+                f"no controller of the cluster takes the sidecar into {self._plan.workload} within "
                 f"{ACTED_SECONDS:.0f} s: is its kube-controller-manager running?"
             )
         ending = self._remaining()
@@ -223,8 +223,8 @@ class Replicas:
 
     def _heals_itself(self) -> str:
         return (
-            f"{self._plan.workload} is not restored yet: its originals come back when the sidecars have missed "
-            f"this session for {self._plan.config.grace:.0f} s"
+            f"{self._plan.workload} is not restored yet: its originals come back when the sidecars have "
+            f"missed this session for {self._plan.config.grace:.0f} s"
         )
 
 

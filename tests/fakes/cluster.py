@@ -1,0 +1,413 @@
+"""A small API server over HTTP, with just enough of ReplicaSet controller, scheduler and kubelet for a swap.
+
+It answers the real client, so that tests see real requests; faults are put in by assigning to its hooks.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+Json = dict[str, Any]
+Refuse = Callable[[str, str, Json], tuple[int, str] | None]
+
+
+class FakeCluster:
+    """Namespace "shop" with what `add` put in. All hooks are called under the lock.
+
+    `admit` is a mutating webhook. `kubelet` gives a new pod its status. `refuse(method, path, body)` answers
+    a request with a status and message. `lingering` pods stay, terminating, until `let_go`.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(self.lock)
+        self.objects: dict[tuple[str, str], Json] = {}
+        self.events: list[tuple[int, str, str, Json]] = []
+        self.version = 100
+        self.numbers = 0
+        self.requests: list[tuple[str, str]] = []
+        self.logs: dict[str, str] = {}
+        self.lingering: Callable[[Json], bool] = lambda pod: False
+        self.admit: Callable[[Json], None] = lambda pod: None
+        self.kubelet: Callable[[Json], Json] = running
+        self.refuse: Refuse = lambda method, path, body: None
+        self.cut_connections = 0
+        self.stopped = False
+        self.watches_forgotten = 0
+        self.allowed_rules: list[Json] = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+        self.url = ""
+
+    # -- what tests call ---------------------------------------------------------------------------------
+
+    def add(self, plural: str, thing: Json) -> Json:
+        with self.lock:
+            self._stamp(thing)
+            self.objects[plural, thing["metadata"]["name"]] = thing
+            self._tell(plural, "ADDED", thing)
+            self._reconcile()
+            return thing
+
+    def remove(self, plural: str, name: str) -> None:
+        with self.lock:
+            thing = self.objects.pop((plural, name))
+            self._tell(plural, "DELETED", thing)
+            if plural == "deployments":
+                for pod in self.pods():
+                    self._delete_pod(pod)
+                self.objects = {key: one for key, one in self.objects.items() if key[0] != "replicasets"}
+            self._reconcile()
+
+    def edit(self, plural: str, name: str, change: Callable[[Json], None]) -> None:
+        with self.lock:
+            thing = copy.deepcopy(self.objects[plural, name])
+            change(thing)
+            self._put(plural, thing)
+            self._reconcile()
+
+    def pods(self) -> list[Json]:
+        with self.lock:
+            return [thing for (plural, _), thing in self.objects.items() if plural == "pods"]
+
+    def pod_names(self) -> list[str]:
+        return sorted(pod["metadata"]["name"] for pod in self.pods())
+
+    def let_go(self) -> None:
+        """Terminating pods are gone."""
+        with self.lock:
+            for pod in self.pods():
+                if pod["metadata"].get("deletionTimestamp"):
+                    self.objects.pop(("pods", pod["metadata"]["name"]))
+                    self._tell("pods", "DELETED", pod)
+            self._reconcile()
+
+    def count(self, method: str, part: str) -> int:
+        return sum(1 for seen, path in self.requests if seen == method and part in path)
+
+    # -- controllers -------------------------------------------------------------------------------------
+
+    def _reconcile(self) -> None:
+        for replicaset in [thing for (plural, _), thing in self.objects.items() if plural == "replicasets"]:
+            self._reconcile_one(replicaset)
+
+    def _reconcile_one(self, replicaset: Json) -> None:
+        uid, labels = replicaset["metadata"]["uid"], replicaset["spec"]["selector"]["matchLabels"]
+        for pod in self.pods():
+            orphan = not controllers(pod)
+            matches = labels.items() <= (pod["metadata"].get("labels") or {}).items()
+            if orphan and matches and not pod["metadata"].get("deletionTimestamp"):
+                owner = {
+                    "apiVersion": "apps/v1",
+                    "kind": "ReplicaSet",
+                    "name": replicaset["metadata"]["name"],
+                }
+                adopted = copy.deepcopy(pod)
+                adopted["metadata"]["ownerReferences"] = [owner | {"uid": uid, "controller": True}]
+                self._put("pods", adopted)
+        owned = [pod for pod in self.pods() if controllers(pod) == [uid] and counts(pod)]
+        for pod in sorted(owned, key=rank)[: max(len(owned) - replicaset["spec"]["replicas"], 0)]:
+            self._delete_pod(pod)
+        for _ in range(replicaset["spec"]["replicas"] - len(owned)):
+            self.numbers += 1
+            self._create_pod(original(replicaset, f"{replicaset['metadata']['name']}-o{self.numbers}"))
+
+    def _create_pod(self, pod: Json) -> Json:
+        self._stamp(pod)
+        self.admit(pod)
+        pod["status"] = self.kubelet(pod)
+        self.objects["pods", pod["metadata"]["name"]] = pod
+        self._tell("pods", "ADDED", pod)
+        return pod
+
+    def _delete_pod(self, pod: Json) -> None:
+        if pod["metadata"].get("deletionTimestamp"):
+            return
+        gone = copy.deepcopy(pod)
+        gone["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 1}
+        self._put("pods", gone)
+        if not self.lingering(gone):
+            self.objects.pop(("pods", gone["metadata"]["name"]))
+            self._tell("pods", "DELETED", gone)
+
+    def _put(self, plural: str, thing: Json) -> None:
+        self.version += 1
+        thing["metadata"]["resourceVersion"] = str(self.version)
+        self.objects[plural, thing["metadata"]["name"]] = thing
+        self._tell(plural, "MODIFIED", thing)
+
+    def _stamp(self, thing: Json) -> None:
+        self.version += 1
+        meta = thing["metadata"]
+        meta.setdefault("uid", f"uid-{self.version}")
+        meta.setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
+        meta.setdefault("namespace", "shop")
+        meta["resourceVersion"] = str(self.version)
+
+    def _tell(self, plural: str, kind: str, thing: Json) -> None:
+        self.version += 1
+        told = copy.deepcopy(thing)
+        told["metadata"]["resourceVersion"] = str(self.version)
+        self.events.append((self.version, plural, kind, told))
+        self.changed.notify_all()
+
+    # -- requests ----------------------------------------------------------------------------------------
+
+    def answer(self, method: str, parts: list[str], query: dict[str, str], body: Json) -> tuple[int, Json]:
+        """Status and object for everything but watches and logs."""
+        plural, name = parts[0], parts[1] if len(parts) > 1 else ""
+        if plural == "selfsubjectrulesreviews":
+            return 201, {"status": {"resourceRules": self.allowed_rules, "incomplete": True}}
+        if plural == "selfsubjectaccessreviews":
+            return 201, {"status": {"allowed": False}}
+        if method == "POST":
+            return self._post(query, body)
+        if not name:
+            items = [one for (kind, _), one in self.objects.items() if kind == plural]
+            chosen = [one for one in items if selected(one, query.get("labelSelector", ""))]
+            return 200, {"items": chosen, "metadata": {"resourceVersion": str(self.version)}}
+        found = self.objects.get((plural, name))
+        if found is None:
+            return 404, status(404, f'{plural} "{name}" not found')
+        if method == "PATCH":
+            return self._patch(found, body)
+        if method == "DELETE":
+            return self._delete(found, body)
+        return 200, found
+
+    def _post(self, query: dict[str, str], body: Json) -> tuple[int, Json]:
+        pod = copy.deepcopy(body)
+        meta = pod["metadata"]
+        self.numbers += 1
+        meta.setdefault("name", f"{meta.get('generateName', '')}g{self.numbers}")
+        if ("pods", meta["name"]) in self.objects:
+            return 409, status(409, f'pods "{meta["name"]}" already exists')
+        if "dryRun" in query:
+            self.admit(pod)
+            names = [c["name"] for c in (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])]
+            if len(set(names)) < len(names):
+                return 422, status(422, f'Pod "{meta["name"]}" is invalid: Duplicate value')
+            return 201, pod
+        created = self._create_pod(pod)
+        self._reconcile()
+        return 201, created
+
+    def _patch(self, found: Json, body: Json) -> tuple[int, Json]:
+        if body["metadata"].get("uid") not in (None, found["metadata"]["uid"]):
+            return 409, status(409, "the uid in the precondition differs")
+        thing = copy.deepcopy(found)
+        for key, value in body["metadata"].items():
+            if value is None:
+                thing["metadata"].pop(key, None)
+            else:
+                thing["metadata"][key] = value
+        self._put("pods", thing)
+        self._reconcile()
+        return 200, thing
+
+    def _delete(self, found: Json, body: Json) -> tuple[int, Json]:
+        if body.get("preconditions", {}).get("uid") not in (None, found["metadata"]["uid"]):
+            return 409, status(409, "the uid in the precondition differs")
+        self._delete_pod(found)
+        self._reconcile()
+        return 200, found
+
+
+def controllers(thing: Json) -> list[str]:
+    return [one["uid"] for one in thing["metadata"].get("ownerReferences") or () if one.get("controller")]
+
+
+def counts(pod: Json) -> bool:
+    return not pod["metadata"].get("deletionTimestamp") and pod["status"]["phase"] in ("Pending", "Running")
+
+
+def rank(pod: Json) -> tuple[bool, int]:
+    """Which pod a ReplicaSet removes first: the not Ready ones, then the cheapest."""
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", ()))
+    annotations = pod["metadata"].get("annotations") or {}
+    return ready, int(annotations.get("controller.kubernetes.io/pod-deletion-cost", 0))
+
+
+def original(replicaset: Json, name: str) -> Json:
+    template, meta = replicaset["spec"]["template"], replicaset["metadata"]
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": meta["name"], "uid": meta["uid"]}
+    metadata = {
+        "name": name,
+        "labels": dict(template["metadata"]["labels"]),
+        "ownerReferences": [owner | {"controller": True}],
+    }
+    return {"metadata": metadata, "spec": copy.deepcopy(template["spec"])}
+
+
+def selected(thing: Json, selector: str) -> bool:
+    labels = thing["metadata"].get("labels") or {}
+    terms = (term.partition("=") for term in selector.split(",") if term)
+    return all(labels.get(key) == value if equals else key in labels for key, equals, value in terms)
+
+
+def status(code: int, message: str) -> Json:
+    return {"kind": "Status", "status": "Failure", "code": code, "message": message}
+
+
+def running(pod: Json, ready: bool = True) -> Json:
+    """The status of a pod whose containers all run."""
+    return {
+        "phase": "Running",
+        "podIPs": [{"ip": "10.1.2.3"}],
+        "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+        "containerStatuses": [
+            {"name": c["name"], "state": {"running": {}}} for c in pod["spec"]["containers"]
+        ],
+    }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    cluster: FakeCluster
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+    def _serve(self) -> None:
+        cluster, url = self.cluster, urlsplit(self.path)
+        query = dict(parse_qsl(url.query))
+        length = int(self.headers.get("Content-Length", 0))
+        body = json.loads(self.rfile.read(length)) if length else {}
+        parts = url.path.strip("/").split("/")
+        parts = parts[2:] if parts[0] == "api" else parts[3:]
+        parts = parts[2:] if parts[0] == "namespaces" and len(parts) > 2 else parts
+        with cluster.lock:
+            cluster.requests.append((self.command, f"{url.path}?{url.query}"))
+            if cluster.cut_connections > 0:
+                cluster.cut_connections -= 1
+                self.close_connection = True
+                return
+            refusal = cluster.refuse(self.command, self.path, body)
+            if refusal is None and "watch" not in query and parts[-1] != "log":
+                code, thing = cluster.answer(self.command, parts, query, body)
+                text = json.dumps(thing).encode()
+        if refusal is not None:
+            self._whole(refusal[0], json.dumps(status(*refusal)).encode())
+        elif "watch" in query:
+            self._watch(parts[0], query)
+        elif parts[-1] == "log":
+            self._whole(200, cluster.logs.get(parts[1], "began\nhost key SHA256:fake\n").encode())
+        else:
+            self._whole(code, text)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = _serve
+
+    def _whole(self, code: int, text: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def _watch(self, plural: str, query: dict[str, str]) -> None:
+        cluster, seen = self.cluster, int(query["resourceVersion"])
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with cluster.lock:
+            if cluster.watches_forgotten > 0:
+                cluster.watches_forgotten -= 1
+                self._chunk({"type": "ERROR", "object": status(410, "too old resource version")})
+                self.wfile.write(b"0\r\n\r\n")
+                return
+        while True:
+            with cluster.lock:
+                cluster.changed.wait_for(lambda seen=seen: cluster.stopped or cluster.version > seen, timeout=0.5)
+                if cluster.stopped:
+                    self.close_connection = True
+                    return
+                news = [event for event in cluster.events if event[0] > seen and event[1] == plural]
+                seen = max(seen, cluster.version)
+            for _, _, kind, thing in news:
+                if selected(thing, query.get("labelSelector", "")):
+                    self._chunk({"type": kind, "object": thing})
+
+    def _chunk(self, event: Json) -> None:
+        line = json.dumps(event).encode() + b"\n"
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+        self.wfile.flush()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients leave their watches when they like."""
+
+
+@contextmanager
+def fake_cluster() -> Iterator[FakeCluster]:
+    """The server on a free port of 127.0.0.1, for as long as the block runs."""
+    cluster = FakeCluster()
+    handler = type("Handler", (_Handler,), {"cluster": cluster})
+    server = _Server(("127.0.0.1", 0), handler)
+    cluster.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield cluster
+    finally:
+        with cluster.lock:
+            cluster.stopped = True
+            cluster.changed.notify_all()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def write_kubeconfig(path: Path, url: str, namespace: str = "shop") -> str:
+    """A kubeconfig with one context, "test", for that server."""
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": {"token": "secret-token"}}],
+        "contexts": [{"name": "test", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
+    }
+    path.write_text(json.dumps(config))
+    return str(path)
+
+
+def deployment(replicas: int = 1, name: str = "orders", **template_spec: Any) -> tuple[Json, Json]:
+    """A deployment and its ReplicaSet; container "app" with port 8080 unless the template says otherwise."""
+    labels = {"app": name}
+    hashed = labels | {"pod-template-hash": "abc"}
+    container = {"name": "app", "image": "shop/orders:1", "ports": [{"containerPort": 8080, "name": "http"}]}
+    spec = {"containers": [container]} | template_spec
+    owner = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "name": name,
+        "uid": "uid-deployment",
+        "controller": True,
+    }
+    return (
+        {
+            "metadata": {"name": name, "uid": "uid-deployment"},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}},
+        },
+        {
+            "metadata": {
+                "name": f"{name}-abc",
+                "uid": "uid-replicaset",
+                "labels": hashed,
+                "ownerReferences": [owner],
+            },
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": hashed},
+                "template": {"metadata": {"labels": hashed}, "spec": spec},
+            },
+        },
+    )

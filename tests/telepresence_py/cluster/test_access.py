@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+import trio
+
+from telepresence_py.cluster.access import SWAP_RIGHTS, Right, allowed_by, require_rights
+from telepresence_py.cluster.client import open_cluster
+from telepresence_py.model.errors import NoRights
+from telepresence_py.model.intent import ClusterChoice
+from tests.fakes.cluster import fake_cluster, write_kubeconfig
+
+
+def rule(verbs, groups, resources, **more):
+    return {"verbs": verbs, "apiGroups": groups, "resources": resources} | more
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        (rule(["get"], [""], ["pods/log"]), True),
+        (rule(["*"], ["*"], ["*"]), True),
+        (rule(["get"], [""], ["*/log"]), True),
+        (rule(["get"], [""], ["pods"]), False),
+        (rule(["list"], [""], ["pods/log"]), False),
+        (rule(["get"], ["apps"], ["pods/log"]), False),
+        (rule(["get"], [""], ["pods/log"], resourceNames=["one"]), False),
+    ],
+)
+def test_a_rule_gives_a_right_when_verb_group_and_subresource_fit(given, allowed):
+    assert allowed_by([given], Right("get", "pods/log")) is allowed
+
+
+def check(tmp_path, cluster):
+    async def main():
+        async with open_cluster(ClusterChoice(write_kubeconfig(tmp_path / "config", cluster.url))) as opened:
+            await require_rights(opened)
+
+    trio.run(main)
+
+
+def test_who_has_all_rights_is_asked_about_once(tmp_path):
+    with fake_cluster() as cluster:
+        check(tmp_path, cluster)
+        assert len(cluster.requests) == 1
+
+
+def test_the_first_missing_right_is_named_after_asking_for_it_alone(tmp_path):
+    with fake_cluster() as cluster:
+        cluster.allowed_rules = [
+            rule([right.verb], [right.group], [right.resource])
+            for right in SWAP_RIGHTS
+            if right.verb != "patch"
+        ]
+        with pytest.raises(NoRights, match=r'patch pods in namespace "shop"'):
+            check(tmp_path, cluster)
+        assert cluster.count("POST", "selfsubjectaccessreviews") == 1

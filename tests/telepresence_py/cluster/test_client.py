@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+import trio
+
+from telepresence_py.cluster import client as client_module
+from telepresence_py.cluster.calls import PODS, Call
+from telepresence_py.cluster.client import open_cluster
+from telepresence_py.cluster.exchange import NoAnswer
+from telepresence_py.cluster.portforward import port_forward_target
+from telepresence_py.model.errors import ClusterUnreachable
+from telepresence_py.model.intent import ClusterChoice
+from tests.fakes.cluster import fake_cluster, write_kubeconfig
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    monkeypatch.setattr(client_module, "FIRST_PAUSE_SECONDS", 0.01)
+    with fake_cluster() as fake:
+        yield fake
+
+
+def run(tmp_path, url, use):
+    async def main():
+        with trio.fail_after(20):
+            async with open_cluster(ClusterChoice(write_kubeconfig(tmp_path / "config", url))) as opened:
+                return await use(opened)
+
+    return trio.run(main)
+
+
+def test_broken_connections_are_tried_again(tmp_path, cluster):
+    cluster.cut_connections = 2
+    answer = run(tmp_path, cluster.url, lambda opened: opened.call(Call("list", PODS)))
+    assert answer.status == 200
+    assert len(cluster.requests) == 3
+
+
+def test_a_server_that_is_busy_for_a_moment_is_asked_again(tmp_path, cluster):
+    answers = iter([(503, "busy"), (429, "slow down"), None])
+    cluster.refuse = lambda method, path, body: next(answers)
+    assert run(tmp_path, cluster.url, lambda opened: opened.call(Call("list", PODS))).status == 200
+
+
+def test_a_refusal_is_not_repeated(tmp_path, cluster):
+    cluster.refuse = lambda method, path, body: (401, "Unauthorized")
+    with pytest.raises(ClusterUnreachable, match="log in"):
+        run(tmp_path, cluster.url, lambda opened: opened.call(Call("list", PODS)))
+    assert len(cluster.requests) == 1
+
+
+def test_a_status_that_the_caller_expects_is_an_answer(tmp_path, cluster):
+    call = Call("get", PODS, "none")
+    assert run(tmp_path, cluster.url, lambda opened: opened.call(call, accept={404})).status == 404
+
+
+def test_a_port_where_nobody_listens_is_an_unreachable_cluster(tmp_path, cluster):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ClusterUnreachable, match=r'context "test" does not answer \(.*refused'):
+            run(tmp_path, url, lambda opened: opened.call(Call("list", PODS)))
+
+
+def test_a_watch_ends_at_once_when_cancelled(tmp_path, cluster):
+    async def watch(opened):
+        call = Call("watch", PODS, query=(("watch", "1"), ("resourceVersion", "100")))
+        with trio.move_on_after(0.2) as patience:
+            await opened.follow(call, lambda line: False)
+        return patience.cancelled_caught
+
+    assert run(tmp_path, cluster.url, watch)
+
+
+def test_a_watch_that_breaks_says_so(tmp_path, cluster):
+    async def watch(opened):
+        cluster.cut_connections = 1
+        with pytest.raises(NoAnswer):
+            await opened.follow(Call("watch", PODS, query=(("watch", "1"),)), lambda line: False)
+
+    run(tmp_path, cluster.url, watch)
+
+
+def test_following_stops_when_the_reader_has_enough(tmp_path, cluster):
+    cluster.logs["p"] = "one\ntwo\nthree"
+    seen = []
+
+    def enough(line):
+        seen.append(line)
+        return line == b"two"
+
+    answer = run(tmp_path, cluster.url, lambda opened: opened.follow(Call("get", PODS, "p", "log"), enough))
+    assert answer.status == 200
+    assert seen == [b"one", b"two"]
+
+
+def test_the_port_forward_goes_to_the_pods_port_with_our_credentials(tmp_path, cluster):
+    async def target(opened):
+        return port_forward_target(opened, "orders-tp-1", 29022)
+
+    found = run(tmp_path, cluster.url, target)
+    assert found.url == cluster.url.replace("http", "ws") + (
+        "/api/v1/namespaces/shop/pods/orders-tp-1/portforward?ports=29022"
+    )
+    assert "Bearer secret-token" in found.headers.values()
+    assert "secret-token" not in repr(found)
+    assert found.proxy is None

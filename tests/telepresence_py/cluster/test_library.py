@@ -1,0 +1,63 @@
+"""What importing costs, and that nobody else's import of the library is spoilt."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+
+def python(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+LOAD = "import sys; from telepresence_py.cluster.library import load_library; library = load_library();"
+
+
+def test_no_generated_model_and_no_api_class_is_imported_on_the_way_to_a_client():
+    program = (
+        "import sys, builtins\n"
+        "seen = set()\n"
+        "real = builtins.__import__\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        seen.add(name)\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "import telepresence_py.cluster.client\n"
+        f"{LOAD}\n"
+        "library.connections(library.configuration())\n"
+        "print(sorted(n for n in seen if n.startswith(('kubernetes.client.models', 'kubernetes.client.api'))))\n"
+    )
+    assert python(program) == "[]"
+
+
+def test_the_import_stays_light():
+    assert int(python(f"{LOAD} print(len(sys.modules))")) < 700
+    assert python(f"{LOAD} print('pydantic' in sys.modules)") == "False"
+
+
+def test_nothing_of_the_stand_ins_stays_behind():
+    assert python(f"{LOAD} print([name for name in sys.modules if name.startswith('kubernetes')])") == "[]"
+
+
+def test_the_whole_library_can_still_be_imported_afterwards():
+    names = "kubernetes.client.CoreV1Api.__name__, kubernetes.client.ApiClient.__name__"
+    program = f"{LOAD} import kubernetes; print({names})"
+    assert python(program) == "CoreV1Api ApiClient"
+
+
+def test_a_library_that_was_imported_before_is_used_as_it_is():
+    program = (
+        "import sys, kubernetes.client; before = kubernetes.client.Configuration;"
+        f"{LOAD} print(library.configuration is before, sys.modules['kubernetes'] is kubernetes)"
+    )
+    assert python(program) == "True True"
+
+
+def test_asking_for_names_and_protected_contexts_does_not_import_the_library():
+    program = (
+        "import sys, telepresence_py.cluster.protected, telepresence_py.cluster.names;"
+        "print('urllib3' in sys.modules or 'yaml' in sys.modules)"
+    )
+    assert python(program) == "False"
