@@ -47,6 +47,7 @@ def run(control: socket.socket) -> NoReturn:
     placeholders = Placeholders()
     status = 1
     try:
+        os.umask(0o022)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
         ended = signalfd([signal.SIGTERM])
         first = _set_up(control, _receive_view(control), placeholders)

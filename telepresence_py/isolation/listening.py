@@ -7,27 +7,20 @@ words in the machine's byte order, a port as a plain hexadecimal number.
 from __future__ import annotations
 
 import ipaddress
+import re
 import sys
-from collections.abc import Iterable
 
-_LISTEN = "0A"
+# sl, local address and port, remote port 0, state LISTEN; a table may have thousands of other rows
+_LISTEN_ROW = re.compile(r"^ *\d+: ([0-9A-F]+):([0-9A-F]{4}) [0-9A-F]+:0000 0A ", re.MULTILINE)
 
 
 def listening_ports(*tables: str) -> dict[int, frozenset[str]]:
     """Port -> the addresses (`0.0.0.0`, `::`, `127.0.0.1`, ...) of its LISTEN rows, over all tables."""
     found: dict[int, set[str]] = {}
     for table in tables:
-        for address, port in _rows(table.splitlines()[1:]):
-            found.setdefault(port, set()).add(address)
+        for words, port in _LISTEN_ROW.findall(table):
+            found.setdefault(int(port, 16), set()).add(_address(words))
     return {port: frozenset(addresses) for port, addresses in found.items()}
-
-
-def _rows(lines: Iterable[str]) -> Iterable[tuple[str, int]]:
-    for line in lines:
-        fields = line.split(maxsplit=4)
-        if len(fields) > 3 and fields[3] == _LISTEN:
-            address, _, port = fields[1].partition(":")
-            yield _address(address), int(port, 16)
 
 
 def _address(words: str) -> str:

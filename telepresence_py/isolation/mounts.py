@@ -129,15 +129,19 @@ def _staged(contents: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
 
 
 def _cover(step: Cover) -> None:
-    """The old directory stays reachable as our working directory while its entries are bound from there."""
-    before = os.open(".", os.O_PATH)
-    os.chdir(step.directory)
-    entries = [entry for entry in os.scandir(".") if entry.name not in step.without]
-    mode = stat.S_IMODE(os.stat(".").st_mode)
+    """The old directory stays reachable as our working directory while its entries are bound from there.
+
+    One that the user may not look into (/root) has nothing to bind.
+    """
+    mode = stat.S_IMODE(os.stat(step.directory).st_mode)
+    try:
+        os.chdir(step.directory)
+        entries = [entry for entry in os.scandir(".") if entry.name not in step.without]
+    except PermissionError:
+        entries = []
     mount("tmpfs", step.directory, "tmpfs", _OURS, f"mode={mode:o}")
     _bind_again(entries, step.directory)
-    os.fchdir(before)
-    os.close(before)
+    os.chdir("/")
 
 
 def _cover_root() -> None:

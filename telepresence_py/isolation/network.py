@@ -42,6 +42,9 @@ def bring_up(addresses: Iterable[str]) -> tuple[list[tuple[str, socket.socket]],
     """
     packed = [pack(address) for address in addresses]
     notices = _relax()
+    if not _has_ipv6() and any(len(each) == 16 for each in packed):
+        packed = [each for each in packed if len(each) == 4]
+        notices.append("this machine has no IPv6: the command has the pod's IPv4 address alone")
     with taking(Step.INTERFACE):
         _bring_up_interface(packed)
     sockets = []

@@ -224,6 +224,13 @@ def test_a_missing_path_where_the_user_may_write_leaves_that_directory_writable(
     assert os.listdir(own_directory) == ["made-inside"]
 
 
+def test_a_volume_below_a_directory_that_the_user_may_not_enter_is_there() -> None:
+    """Images whose user is root mount things below /root."""
+    path = "/root/.of-the-pod/config"
+    seen = call_inside("plain", lambda: error_of(lambda: os.listdir(path)), volume_paths=(path,))
+    assert seen == "allowed"
+
+
 @each_user
 def test_two_sessions_may_have_the_same_path_and_the_first_to_end_takes_it_from_nobody(
     user: str, own_directory: Path
