@@ -20,7 +20,7 @@ make_credentials() {
 make_certificates() {
     (
         cd "$pki"
-        openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out service-accounts.key 2>/dev/null
+        openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out service-accounts.key
         openssl pkey -in service-accounts.key -pubout -out service-accounts.pub
         openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 3650 -subj /CN=telepresence-py-cluster \
             -keyout ca.key -out ca.crt 2>/dev/null

@@ -19,16 +19,16 @@ leftovers() {
     processes_of "$prefix-node" | sed 's/^/process /'
 }
 
-# processes_of NAME: pid and command line of whatever is in a control group NAME* or speaks of our state
+# processes_of NAME: pid and command line of whatever is in a control group NAME* or is told a path in our state
 processes_of() {
-    local entry pid
+    local entry line
     for entry in /proc/[0-9]*; do
-        pid=${entry#/proc/}
-        if grep -qs "/$1" "$entry/cgroup" || tr '\0' ' ' 2>/dev/null <"$entry/cmdline" | grep -qF "$state/"; then
-            alive "$pid" && echo "$pid $(tr '\0' ' ' 2>/dev/null <"$entry/cmdline")"
+        line=$(tr '\0' ' ' 2>/dev/null <"$entry/cmdline") || continue
+        [ -n "$line" ] || continue # has ended
+        if [[ $line == *"$state/"* ]] || grep -qs "/$1" "$entry/cgroup"; then
+            echo "${entry#/proc/} $line"
         fi
     done
-    return 0
 }
 
 no_processes_of() { ! grep -qs "/$1" /proc/[0-9]*/cgroup; }

@@ -26,8 +26,14 @@ wait_until() {
     done
 }
 
-alive() { [ -e "/proc/$1" ] && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null; }
+# Whether a pid is still that daemon of ours, all of which are told a path in our state.
+alive() { grep -qsF "$state/" "/proc/$1/cmdline"; }
 all_gone() { local pid; for pid; do ! alive "$pid" || return 1; done; }
+
+all_daemons_alive() {
+    local file
+    for file in "$state"/pid/*; do alive "$(cat "$file")" || return 1; done
+}
 
 # spawn NAME COMMAND...: a daemon, which must not keep the locks of the run that started it.
 spawn() {
