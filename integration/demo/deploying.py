@@ -43,5 +43,7 @@ def deploy(cluster: Cluster) -> Namespace:
     namespace.kubectl("apply", "-f", "-", stdin=manifest)
     for service in SERVICES:
         namespace.wait_rolled_out(service, 120)
+    # one that an earlier version of the demo left may not be changed into today's
+    namespace.kubectl("delete", "pod", "customers", "--ignore-not-found", "--grace-period=1")
     namespace.ensure_customers_pod()
     return namespace

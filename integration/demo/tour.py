@@ -11,13 +11,14 @@ import contextlib
 import difflib
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from integration.demo.deploying import NAMESPACE, deploy
-from integration.support.cluster import running_own_cluster
+from integration.support.cluster import KubectlFailed, running_own_cluster
 from integration.support.namespaces import Namespace
 from integration.support.plain_user import plain_user
 from integration.support.product import Product, product_for
@@ -154,7 +155,7 @@ def tour() -> None:
 def main() -> None:
     try:
         tour()
-    except AssertionError as problem:
+    except (AssertionError, KubectlFailed, subprocess.SubprocessError) as problem:
         print(f"\ndemo: {problem}", file=sys.stderr)
         sys.exit(1)
 

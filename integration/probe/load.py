@@ -10,6 +10,7 @@ and the longest wait in seconds. Nothing is retried: one refused connection is o
 from __future__ import annotations
 
 import collections
+import http.client
 import json
 import sys
 import threading
@@ -33,8 +34,10 @@ def main() -> None:
                 with urllib.request.urlopen(url, timeout=60) as answer:
                     said = answer.read().decode()
                 failed = ""
-            except (OSError, ValueError) as problem:
+            except (OSError, ValueError, http.client.HTTPException) as problem:
                 said, failed = "", f"{type(problem).__name__}: {problem}"
+                if isinstance(problem, urllib.error.HTTPError):
+                    failed += f": {problem.read(300).decode(errors='replace')}"
             with lock:
                 waits.append(time.monotonic() - began)
                 if failed:

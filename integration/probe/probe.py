@@ -256,6 +256,13 @@ class HttpServer(http.server.ThreadingHTTPServer):
         self.socket.close()
         self.socket = listener
 
+    def drain(self) -> None:
+        """Take whoever knocked before the accepting stopped; closing the listener would reset them."""
+        self.socket.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.process_request(*self.get_request())
+
 
 def listen_http(address: str, port: int) -> Callable[[], None]:
     sock = bound(socket.SOCK_STREAM, address, port)
@@ -265,6 +272,7 @@ def listen_http(address: str, port: int) -> Callable[[], None]:
 
     def close() -> None:
         server.shutdown()
+        server.drain()
         server.server_close()
 
     return close

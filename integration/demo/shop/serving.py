@@ -6,6 +6,7 @@ that is going. A rolling replacement then loses no request.
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import signal
 import socket
@@ -28,6 +29,13 @@ class DualStackServer(http.server.ThreadingHTTPServer):
         if self.address_family == socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()
+
+    def drain(self) -> None:
+        """Take whoever knocked before the accepting stopped; closing the listener would reset them."""
+        self.socket.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.process_request(*self.get_request())
 
 
 def serve(port: int, pages: Mapping[str, Page]) -> None:
@@ -68,3 +76,4 @@ def serve(port: int, pages: Mapping[str, Page]) -> None:
         leaving.wait()
         threading.Event().wait(LINGER_SECONDS)
         server.shutdown()
+        server.drain()
