@@ -14,10 +14,11 @@ from telepresence_py.cluster.access import require_rights
 from telepresence_py.cluster.client import Cluster, open_cluster
 from telepresence_py.cluster.protected import is_protected, protected_patterns
 from telepresence_py.cluster.workloads import read_workload
+from telepresence_py.isolation import enter
 from telepresence_py.model.errors import CommandNotFound, InternalError
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import SwapIntent
-from telepresence_py.model.network import Mount
+from telepresence_py.model.network import Mount, NetworkView
 from telepresence_py.model.records import SessionRecord
 from telepresence_py.process.records import process_start, runtime_directory, write_record
 from telepresence_py.session.door import Door
@@ -42,7 +43,9 @@ async def swap(door: Door) -> None:
 
     async with open_cluster(intent.cluster) as cluster:
         await _confirm_protected(door, cluster)
-        plan = await _read_and_plan(cluster, intent, identity, report)
+        async with trio.open_nursery() as asking:
+            asking.start_soon(_require_isolation)
+            plan = await _read_and_plan(cluster, intent, identity, report)
         # until here nothing was touched
         with _recorded(plan, intent, cluster.context, identity.since):
             async with trio.open_nursery() as nursery:
@@ -56,6 +59,12 @@ async def swap(door: Door) -> None:
                             with trio.CancelScope(shield=True):
                                 await replicas.restore(tunnels.hand_over)
                 nursery.cancel_scope.cancel()
+
+
+async def _require_isolation() -> None:
+    """Isolate nobody for a moment: only the whole set-up tells whether this machine can."""
+    async with enter(NetworkView("probe", ("192.0.2.1", "2001:db8::1")), lambda _event: None):
+        pass
 
 
 async def _read_and_plan(
