@@ -85,7 +85,7 @@ def test_a_request_to_the_service_is_answered_by_the_child(inbound: Swap, crossi
 
 
 def test_every_replica_is_the_child(inbound: Swap, crossing: Namespace) -> None:
-    pods = sidecar_pods(crossing)
+    pods = sidecar_pods(crossing, "inbound")
     assert len(pods) == REPLICAS
     for pod in pods:
         assert asked(crossing, f"http://{pod['status']['podIP']}:8080/")["who"] == "laptop"
@@ -162,7 +162,7 @@ def test_a_workload_without_ports_is_in_place_at_once(town: Namespace, townsman:
     before = remember(town, "consumer")
     with swapped(townsman, "consumer", child=python_probe(townsman)) as swap:
         assert [p["metadata"]["name"] for p in town.pods("app=consumer")] == [
-            p["metadata"]["name"] for p in sidecar_pods(town)
+            p["metadata"]["name"] for p in sidecar_pods(town, "consumer")
         ]
         assert swap.end() == 0
     assert_restored(before)
@@ -195,7 +195,7 @@ def test_the_container_is_the_one_that_is_named_else_that_of_a_service(
 ) -> None:
     with swapped(townsman, word, child=python_probe(townsman, f"http:{port}")) as swap:
         assert f"container {container}" in swap.running.err
-        pod = sidecar_pods(pair)[0]
+        pod = sidecar_pods(pair, "pair")[0]
         assert asked(pair, f"http://{pod['status']['podIP']}:{port}/")["who"] == "laptop"
         untouched = {8080: 8081, 8081: 8080}[port]
         assert asked(pair, f"http://{pod['status']['podIP']}:{untouched}/")["who"] == "cluster"

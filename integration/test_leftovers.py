@@ -87,7 +87,9 @@ def test_the_next_swap_takes_the_place_of_a_finished_one(
         swap.running.send_group(signal.SIGKILL)
         swap.running.wait()
     wait_until(
-        lambda: all(pod["status"]["phase"] in ("Succeeded", "Failed") for pod in sidecar_pods(town)),
+        lambda: all(
+            pod["status"]["phase"] in ("Succeeded", "Failed") for pod in sidecar_pods(town, "stranded")
+        ),
         30,
         "the sidecar missed its session and ended",
     )

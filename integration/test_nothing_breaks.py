@@ -114,7 +114,7 @@ def test_kill_9_of_the_session_too_heals_by_itself_after_the_grace_period(
 
     def originals() -> int:
         ready = town.get("deployment", "steady")["status"].get("readyReplicas", 0)
-        living = [pod for pod in sidecar_pods(town) if pod["status"]["phase"] == "Running"]
+        living = [pod for pod in sidecar_pods(town, "steady") if pod["status"]["phase"] == "Running"]
         return 0 if living else ready
 
     wait_until(
@@ -176,13 +176,13 @@ def test_a_workload_that_is_deleted_ends_the_session(namespace: Namespace, produ
         namespace.kubectl("delete", "deployment", "doomed", "--wait=false")
         assert swap.running.wait() == 75
         assert "doomed" in swap.running.err
-    wait_until(lambda: not sidecar_pods(namespace), 30, "nothing of ours is left")
+    wait_until(lambda: not sidecar_pods(namespace, "doomed"), 30, "nothing of ours is left")
     assert_no_process_left(product)
 
 
 def test_an_interrupted_start_leaves_nothing(town: Namespace, townsman: Product, steady: Before) -> None:
     running = townsman.start("swap", "steady", "--", "sleep", "600")
-    wait_until(lambda: sidecar_pods(town), 30, "a pod of ours is there", every=0.02)
+    wait_until(lambda: sidecar_pods(town, "steady"), 30, "a pod of ours is there", every=0.02)
     running.send_group(signal.SIGINT)
     assert running.wait() == 128 + signal.SIGINT
     assert_restored(steady)

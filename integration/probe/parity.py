@@ -67,6 +67,6 @@ def inside_target(
             key = words.pop("key", words["ask"])
             original[key] = pod.ask(words.pop("ask"), **words)
     with swapped(product, "deployment/target", child=child) as swap:
-        pods = sidecar_pods(town)
+        pods = sidecar_pods(town, "target")
         assert len(pods) == 1, f"one replica has one sidecar pod, not {len(pods)}"
         yield Inside(swap, pods[0], original, town)

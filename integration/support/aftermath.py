@@ -84,9 +84,9 @@ def processes_of(product: Product) -> list[str]:
     return found
 
 
-def sidecar_pods(namespace: Namespace) -> list[dict[str, Any]]:
-    """Pods of ours in that namespace, finished ones too."""
-    return namespace.pods(SESSION_LABEL)
+def sidecar_pods(namespace: Namespace, workload: str = "") -> list[dict[str, Any]]:
+    """Pods of ours in that namespace, finished ones too; of one workload, or of all."""
+    return namespace.pods(f"{SESSION_LABEL},app={workload}" if workload else SESSION_LABEL)
 
 
 def is_ready(pod: dict[str, Any]) -> bool:

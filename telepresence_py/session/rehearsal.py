@@ -64,7 +64,7 @@ async def _admitted_form(cluster: Cluster, plan: SwapPlan, plain: Json, name: st
     for form in _forms(admitted, plain, plan.shape):
         manifest = form(name)
         try:
-            answer = await rehearse_pod(cluster, manifest)
+            answer = await rehearse_pod(cluster, _under_any_name(manifest))
             if lost_native_sidecars(manifest, answer):
                 raise PreconditionFailed("pods of several containers can be swapped from Kubernetes 1.29 on")
             check_admitted(answer, plan)
@@ -83,3 +83,9 @@ def _forms(admitted: Json, plain: Json, shape: SidecarShape) -> Iterator[Form]:
     for pod in (admitted, plain):
         for own_resources in (False, True):
             yield partial(sidecar_pod, pod, shape=shape, own_resources=own_resources)
+
+
+def _under_any_name(manifest: Json) -> Json:
+    """Whether the name is taken is for the creation to find out, which can tell by whom."""
+    metadata = {key: value for key, value in manifest["metadata"].items() if key != "name"}
+    return manifest | {"metadata": metadata | {"generateName": f"{manifest['metadata']['name']}-"}}

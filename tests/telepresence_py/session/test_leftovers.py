@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import pytest
+import trio
+
+from telepresence_py.cluster.client import open_cluster
+from telepresence_py.model.errors import WorkloadHeld
+from telepresence_py.session.leftovers import last_word, list_leftovers, restore_leftovers
+from telepresence_sidecar.contract import SESSION_LABEL
+from tests.fakes.cluster import fake_cluster
+from tests.telepresence_py.session.swapping import Session, in_place, with_orders
+
+CONNECTED = "client connected 127.0.0.1\n"
+LOST = "client lost\n"
+
+
+@pytest.fixture
+def cluster():
+    with fake_cluster() as fake:
+        yield with_orders(fake, 2)
+
+
+@pytest.fixture
+def session(tmp_path, cluster):
+    """Its pods stay in place while the tests look at them from elsewhere."""
+    return Session(tmp_path, cluster)
+
+
+def meanwhile(session, look):
+    """Run `look(cluster room)` while the session is in place."""
+
+    async def body(replicas):
+        await in_place(replicas)
+        async with open_cluster(session.intent.cluster) as elsewhere:
+            await look(elsewhere)
+
+    session.run(body)
+
+
+def say(cluster, text):
+    for pod in cluster.pods():
+        cluster.logs[pod["metadata"]["name"]] = text
+        pod["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+
+
+def sidecars(cluster):
+    return [pod for pod in cluster.pods() if SESSION_LABEL in pod["metadata"].get("labels", {})]
+
+
+@pytest.mark.parametrize(
+    ("lines", "word"),
+    [
+        ([], None),
+        (["host key SHA256:x"], None),
+        (["client connected a"], "connected"),
+        (["client connected a", "client lost", "other"], "lost"),
+        (["client lost", "client connected b"], "connected"),
+    ],
+)
+def test_the_last_word_of_the_log_tells_whether_a_session_is_there(lines, word):
+    assert last_word(lines) == word
+
+
+@pytest.mark.parametrize(("log", "state"), [(CONNECTED, "live"), (CONNECTED + LOST, "dead"), ("", "dead")])
+def test_every_sidecar_pod_is_listed_with_holder_workload_and_state(cluster, session, log, state):
+    async def look(elsewhere):
+        say(cluster, log)
+        found = await list_leftovers(elsewhere)
+        assert [one.pod_name for one in found] == ["orders-abc-tp-1", "orders-abc-tp-2"]
+        assert {
+            (one.holder, one.since, one.workload, one.session, one.state, one.adopted) for one in found
+        } == {("me@here", "2026-01-01T00:00:00Z", "deployment/orders", "s1", state, True)}
+
+    meanwhile(session, look)
+
+
+def test_a_namespace_without_sessions_lists_nothing(cluster, session):
+    async def main():
+        async with open_cluster(session.intent.cluster) as elsewhere:
+            assert await list_leftovers(elsewhere) == ()
+            assert await restore_leftovers(elsewhere, session.events.append) == ()
+
+    trio.run(main)
+
+
+def test_a_live_session_is_not_touched_without_force(cluster, session):
+    async def look(elsewhere):
+        say(cluster, CONNECTED)
+        before = len(cluster.requests)
+        with pytest.raises(WorkloadHeld, match=r"me@here since .*--force"):
+            await restore_leftovers(elsewhere, session.events.append)
+        assert all(method == "GET" for method, _ in cluster.requests[before:])
+        assert len(sidecars(cluster)) == 2
+
+    meanwhile(session, look)
+
+
+@pytest.mark.parametrize(("log", "force"), [(CONNECTED, True), (CONNECTED + LOST, False)])
+def test_what_a_dead_or_forced_session_holds_is_put_back(cluster, session, log, force):
+    async def look(elsewhere):
+        say(cluster, log)
+        removed = await restore_leftovers(elsewhere, session.events.append, "deployment/orders", force)
+        assert len(removed) == 2
+        assert sidecars(cluster) == []
+        assert len(cluster.pods()) == 2
+
+    meanwhile(session, look)
+
+
+def test_another_workloads_sessions_are_left_alone(cluster, session):
+    async def look(elsewhere):
+        say(cluster, LOST)
+        assert await restore_leftovers(elsewhere, session.events.append, "deployment/other") == ()
+        assert len(sidecars(cluster)) == 2
+
+    meanwhile(session, look)
+
+
+def test_the_record_of_a_finished_session_is_removed(cluster, session):
+    async def look(elsewhere):
+        for pod in sidecars(cluster):
+            cluster.edit(
+                "pods", pod["metadata"]["name"], lambda one: one.update(status={"phase": "Succeeded"})
+            )
+        assert {one.state for one in await list_leftovers(elsewhere)} == {"finished"}
+        await restore_leftovers(elsewhere, session.events.append)
+        assert sidecars(cluster) == []
+        assert len(cluster.pods()) == 2
+
+    meanwhile(session, look)
+
+
+def test_pods_of_a_deployment_that_is_gone_are_removed(cluster, session):
+    async def look(elsewhere):
+        say(cluster, LOST)
+        del cluster.objects["deployments", "orders"]
+        await restore_leftovers(elsewhere, session.events.append)
+        assert sidecars(cluster) == []
+
+    meanwhile(session, look)
