@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import socket
 from typing import cast
 
 from .contract.splice import Splice, reset
@@ -16,7 +17,10 @@ CONNECT_SECONDS = 60.0
 IDLE_SECONDS = 120.0
 """A UDP flow that nobody used for so long ends; that is twice as long as the laptop keeps it."""
 
-_UDP_BACKLOG = 1 << 20
+_BURST = 32
+"""Datagrams that one flow may read before others have their turn."""
+
+_HARMLESS = frozenset({errno.EAGAIN, errno.EMSGSIZE, errno.ENOBUFS})
 
 
 class _Dialled(asyncio.Protocol):
@@ -61,48 +65,54 @@ async def connect(stream: MuxStream) -> None:
         stream.refuse(errno_of(error))
 
 
-class _Flow(asyncio.DatagramProtocol, asyncio.Protocol):
-    """Between one datagram stream and one connected UDP socket; each side's protocol."""
+class _Flow(asyncio.Protocol):
+    """Between one datagram stream, whose protocol it is, and one connected UDP socket, which it owns.
 
-    def __init__(self, stream: MuxStream, idle_seconds: float) -> None:
+    Not asyncio's datagram transport: that swallows empty datagrams, and queues where UDP would drop.
+    """
+
+    def __init__(self, stream: MuxStream, connected: socket.socket, idle_seconds: float) -> None:
         self._stream = stream
+        self._socket = connected
         self._idle_seconds = idle_seconds
         self._loop = asyncio.get_running_loop()
         self._used = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
-        self._socket: asyncio.DatagramTransport
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._socket = cast(asyncio.DatagramTransport, transport)
+    def start(self) -> None:
+        self._loop.add_reader(self._socket, self._readable)
+        self._check_idle()
         self._stream.accept()
         self._stream.set_protocol(self)
-        self._check_idle()
 
     def data_received(self, data: bytes) -> None:
         self._used = self._loop.time()
-        waiting = cast(asyncio.WriteTransport, self._socket).get_write_buffer_size()
-        if waiting < _UDP_BACKLOG:
-            self._socket.sendto(data)
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            self._failed(error)
 
     def eof_received(self) -> bool:
-        self._socket.close()
         return False
 
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        self._used = self._loop.time()
-        self._stream.write(data)
-
-    def error_received(self, exc: Exception) -> None:
-        code = getattr(exc, "errno", None)
-        if code != errno.EMSGSIZE:  # that one datagram was too long; the flow goes on
-            self._stream.abort(code or errno.EIO)
-
     def connection_lost(self, exc: Exception | None) -> None:
-        """Of either side."""
         if self._timer is not None:
             self._timer.cancel()
+        self._loop.remove_reader(self._socket)
         self._socket.close()
-        self._stream.abort()
+
+    def _readable(self) -> None:
+        self._used = self._loop.time()
+        try:
+            for _ in range(_BURST):
+                self._stream.write(self._socket.recv(1 << 16))
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        """A full socket drops, one datagram may be too long; anything else (ICMP) ends the flow."""
+        if error.errno not in _HARMLESS:
+            self._stream.abort(error.errno or errno.EIO)
 
     def _check_idle(self) -> None:
         idle = self._loop.time() - self._used
@@ -116,10 +126,19 @@ async def datagrams(stream: MuxStream, idle_seconds: float = IDLE_SECONDS) -> No
     """A UDP flow to the stream's host and port. An ICMP error ends it with its errno, disuse with
     ETIMEDOUT."""
     opening = stream.opening
-    loop = asyncio.get_running_loop()
     try:
-        await loop.create_datagram_endpoint(
-            lambda: _Flow(stream, idle_seconds), remote_addr=(opening.host, opening.port)
+        found = await asyncio.get_running_loop().getaddrinfo(
+            opening.host, opening.port, type=socket.SOCK_DGRAM
         )
+        family, kind, protocol, _, address = found[0]
+        connected = socket.socket(family, kind, protocol)
+        try:
+            connected.setblocking(False)
+            connected.connect(address)
+        except OSError:
+            connected.close()
+            raise
     except OSError as error:
         stream.refuse(errno_of(error))
+        return
+    _Flow(stream, connected, idle_seconds).start()

@@ -75,8 +75,18 @@ class MuxPair:
         self.laptop_heard: list[dict[str, object]] = []
         self.on_open_at_pod: Callable[[MuxStream], None] = self.at_pod.append
         self.on_open_at_laptop: Callable[[MuxStream], None] = self.at_laptop.append
+        self.on_message_at_pod: Callable[[dict[str, object]], None] = self.pod_heard.append
+        self.on_message_at_laptop: Callable[[dict[str, object]], None] = self.laptop_heard.append
         self.laptop = Mux(
-            self.laptop_wire, 1, lambda stream: self.on_open_at_laptop(stream), self.laptop_heard.append
+            self.laptop_wire,
+            1,
+            lambda stream: self.on_open_at_laptop(stream),
+            lambda fields: self.on_message_at_laptop(fields),
         )
-        self.pod = Mux(self.pod_wire, 2, lambda stream: self.on_open_at_pod(stream), self.pod_heard.append)
+        self.pod = Mux(
+            self.pod_wire,
+            2,
+            lambda stream: self.on_open_at_pod(stream),
+            lambda fields: self.on_message_at_pod(fields),
+        )
         self.laptop_wire.mux, self.pod_wire.mux = self.laptop, self.pod

@@ -1,0 +1,150 @@
+"""A tunnel without SSH, pod or cluster: the laptop's real half, over a wire in memory, to a pod that is
+this process.
+
+What the pod dials is dialled from this host; what arrives in it comes through `arrive`. `FakePod` tells
+what the laptop asked for, and can cut the link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable
+
+from telepresence_py.model.network import PodFacts
+from telepresence_py.tunnel.live import LiveTunnel
+from telepresence_sidecar.contract.frames import Kind, Opening
+from telepresence_sidecar.contract.messages import (
+    Goodbye,
+    HandedOver,
+    HandOver,
+    Leave,
+    Listening,
+    Ready,
+    from_json,
+    to_json,
+)
+from telepresence_sidecar.contract.mux import Mux
+from telepresence_sidecar.contract.stream import MuxStream
+from telepresence_sidecar.outbound import connect, datagrams
+from tests.fakes.wire import MuxPair
+
+FACTS = PodFacts(
+    version="0.1.0",
+    hostname="orders-abc-tp-0",
+    addresses=("10.1.2.3", "fd00::3"),
+    environment={"ORDERS": "yes"},
+    resolv_conf="nameserver 10.0.0.10\n",
+    hosts="10.1.2.3 orders-abc-tp-0\n",
+)
+
+
+class FakePod:
+    """`answers` maps DNS messages to answers; without one the query times out. `arrivals` wait until their
+    port is in `listening`."""
+
+    def __init__(self) -> None:
+        self.answers: Callable[[bytes], bytes | None] = lambda query: None
+        self.listening: frozenset[int] = frozenset()
+        self.ready = False
+        self.originals: tuple[str, ...] = ()
+        self.left = False
+        pair = MuxPair()
+        self.mux: Mux = pair.pod
+        self.laptop_mux: Mux = pair.laptop
+        self._pair = pair
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: list[tuple[Opening, Callable[[MuxStream], None]]] = []
+        pair.on_open_at_pod = self._opened
+        pair.on_message_at_pod = self._heard
+
+    def tunnel(self) -> LiveTunnel:
+        """The laptop's half; one per pod."""
+        tunnel = LiveTunnel()
+        self._pair.on_open_at_laptop = tunnel.on_open
+        self._pair.on_message_at_laptop = tunnel.on_message
+        tunnel.begin(self.laptop_mux, FACTS, {})
+        return tunnel
+
+    def arrive(self, port: int, taken: Callable[[MuxStream], None], peer: tuple[str, int]) -> None:
+        """A connection to the pod; `taken(stream)` is called once the laptop has accepted it."""
+        self._waiting.append((Opening(Kind.INBOUND, peer[0], port, peer_port=peer[1]), taken))
+        self._offer()
+
+    def cut(self) -> None:
+        self.mux.abort()
+
+    def _offer(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for opening, taken in waiting:
+            if opening.port in self.listening:
+                self._offer_one(opening, taken)
+            else:
+                self._waiting.append((opening, taken))
+
+    def _offer_one(self, opening: Opening, taken: Callable[[MuxStream], None]) -> None:
+        stream = self.mux.open(opening)
+
+        def answered(opened: asyncio.Future[int]) -> None:
+            if opened.result() == 0:
+                taken(stream)
+            elif not self.mux.lost.done():
+                self._waiting.append((opening, taken))
+                self.mux.loop.call_later(0.05, self._offer)
+
+        stream.opened.add_done_callback(answered)
+
+    def _heard(self, fields: dict[str, object]) -> None:
+        message = from_json(fields)
+        if isinstance(message, Listening):
+            self.listening = frozenset(message.ports)
+            self._offer()
+        elif isinstance(message, Ready):
+            self.ready = message.ready
+        elif isinstance(message, HandOver):
+            self.originals = tuple(message.addresses)
+            self.mux.send_message(to_json(HandedOver()))
+        elif isinstance(message, Leave):
+            self.left = True
+            self.mux.send_message(to_json(Goodbye()))
+
+    def _opened(self, stream: MuxStream) -> None:
+        kind = stream.opening.kind
+        if kind is Kind.DNS:
+            self._answer(stream)
+        elif kind is Kind.FILES:
+            self._send_files(stream)
+        else:
+            task = self.mux.loop.create_task(connect(stream) if kind is Kind.TCP else datagrams(stream))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _answer(self, stream: MuxStream) -> None:
+        answer = self.answers(stream.opening.rest) if len(stream.opening.rest) >= 12 else None
+        if answer is None:
+            stream.refuse(errno.ETIMEDOUT)
+        else:
+            stream.write(answer)
+            stream.close()
+
+    def _send_files(self, stream: MuxStream) -> None:
+        request = json.loads(stream.opening.rest)
+        path = str(request["path"])
+        found = [os.path.join(top, name) for top, _, names in os.walk(path) for name in names]
+        size = sum(os.path.getsize(name) for name in found)
+        kind = "directory" if os.path.isdir(path) else "missing"
+        too_large = size > request["max_bytes"] or len(found) > request["max_files"]
+        refusal = "it cannot be read" if kind == "missing" else "it is too large" if too_large else ""
+        report = {"path": path, "kind": kind, "files": len(found), "size": size, "refusal": refusal}
+        stream.write(json.dumps({**report, "unreadable": []}).encode() + b"\n")
+        if not refusal:
+            tar = io.BytesIO()
+            with tarfile.open(fileobj=tar, mode="w") as archive:
+                for name in found:
+                    archive.add(name, os.path.relpath(name, path))
+            stream.write(tar.getvalue())
+        stream.close()
