@@ -48,7 +48,7 @@ async def _serve(sock: socket.socket) -> None:
             _log.info("ended: %s", gone.reason)
             door.post(Ended())
         except Exception as error:  # noqa: BLE001 - whatever it is, the CLI must be told
-            door.post(_verdict(error))
+            door.post(verdict(error))
         else:
             door.post(Ended())
         nursery.cancel_scope.cancel()
@@ -61,7 +61,7 @@ async def _stop_on_signal(door: Door) -> None:
             await door.stop(signal.Signals(number).name)
 
 
-def _verdict(error: Exception) -> Failed:
+def verdict(error: Exception) -> Failed:
     """The one error to tell: of several at once the first that has a sentence of its own."""
     text = "".join(traceback.format_exception(error))
     _log.error("%s", text)

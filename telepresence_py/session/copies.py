@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import trio
@@ -98,7 +99,8 @@ async def _copy(
                 return
             if offer.content is None:
                 await offer.may_fill.wait()
-                await fill({"/": offer.directory}, pod_files.chunks())
+                async with aclosing(pod_files.chunks()) as chunks:
+                    await fill({"/": offer.directory}, chunks)
             offer.filled.set()
     except OSError as error:
         raise SessionLost(
@@ -108,4 +110,5 @@ async def _copy(
 
 async def _content(pod_files: PodFiles) -> bytes:
     name = "/" + pod_files.report.path.rpartition("/")[2]
-    return (await read_files((name,), pod_files.chunks())).get(name, b"")
+    async with aclosing(pod_files.chunks()) as chunks:
+        return (await read_files((name,), chunks)).get(name, b"")

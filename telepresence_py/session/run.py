@@ -73,7 +73,7 @@ async def _read_and_plan(
     report(Event("reading", f"Reading {intent.kind}/{intent.name} in namespace {cluster.namespace}"))
     await require_rights(cluster)
     plan = plan_swap(intent, await read_workload(cluster, intent.kind, intent.name), identity)
-    _require_command(intent.command, plan.mounts)
+    require_command(intent.command, plan.mounts)
     pods = f"{len(plan.replicas)} replica{'s' if len(plan.replicas) > 1 else ''}"
     text = f"Standing in for {plan.workload}, {pods}, container {plan.container} ({plan.container_reason})"
     report(Event("planned", text))
@@ -130,7 +130,7 @@ async def _confirm_protected(door: Door, cluster: Cluster) -> None:
         )
 
 
-def _require_command(command: tuple[str, ...], mounts: tuple[Mount, ...]) -> None:
+def require_command(command: tuple[str, ...], mounts: tuple[Mount, ...]) -> None:
     """A path that the laptop does not have may still lie in a volume of the pod, else it is refused."""
     path = command[0]
     if "/" not in path or os.path.lexists(path):

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import trio
 
@@ -37,7 +37,7 @@ class IncomingFiles(asyncio.Protocol):
         while not self._has_report:
             await self._wait()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         while True:
             while self._chunks:
                 chunk = self._chunks.popleft()

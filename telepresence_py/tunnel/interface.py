@@ -5,7 +5,7 @@ Addresses and ports named here are those of the pod's side: "out" leaves the pod
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -44,9 +44,10 @@ class PodFiles(Protocol):
 
     report: FileReport
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self) -> AsyncGenerator[bytes, None]:
         """The tar stream (pax), to be read once, under trio; empty after a refusal. Names are relative to
-        the path; of a single file, its base name. OSError when it breaks off."""
+        the path; of a single file, its base name. OSError when it breaks off.
+        Whoever does not read it to its end closes it (contextlib.aclosing)."""
 
 
 class DatagramFlow(Protocol):

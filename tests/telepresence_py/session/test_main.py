@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+from telepresence_py.model.errors import NoRights
+from telepresence_py.session.__main__ import verdict
+
+
+def test_of_several_errors_the_one_with_a_sentence_is_told():
+    error = ExceptionGroup(
+        "both", [ValueError("bug"), ExceptionGroup("deep", [NoRights("may not create pods")])]
+    )
+    assert verdict(error).error == "NoRights"
+    assert verdict(error).sentence == "may not create pods"
+
+
+def test_a_bug_is_told_as_one_with_its_kind_and_the_way_to_its_traceback():
+    told = verdict(ValueError("no such thing"))
+    assert told.error == "InternalError"
+    assert "ValueError: no such thing" in told.sentence
+    assert "--debug" in told.sentence
+    assert "Traceback" in told.traceback or "ValueError" in told.traceback
