@@ -19,6 +19,8 @@ from telepresence_py.model.errors import (
     TelepresenceError,
 )
 
+QUOTA = "a quota of"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -65,6 +67,11 @@ def unreachable(where: Where, cause: str) -> ClusterUnreachable:
     )
 
 
+def is_quota(error: PreconditionFailed) -> bool:
+    """Whether a quota is what `explain` told of."""
+    return str(error).startswith(QUOTA)
+
+
 def no_rights(verb: str, rbac_resource: str, where: Where) -> NoRights:
     """`rbac_resource` as `kubectl auth can-i` takes it, such as deployments.apps or pods/log."""
     return NoRights(
@@ -93,7 +100,7 @@ def _admission(call: Call, where: Where, answer: Answer) -> PreconditionFailed:
     """The cluster's own rules said no, not the rights of the user."""
     message, namespace = answer.message, f'namespace "{where.namespace}"'
     if "exceeded quota" in message or "failed quota" in message:
-        begin = f"a quota of {namespace} leaves no room for a pod beside the original"
+        begin = f"{QUOTA} {namespace} leaves no room for a pod beside the original"
     elif "violates PodSecurity" in message:
         begin = f"Pod Security of {namespace} does not admit the pod"
     elif re.search(r"(usage|limit to request ratio) per (Container|Pod) is", message):

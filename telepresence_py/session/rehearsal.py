@@ -8,6 +8,7 @@ from functools import partial
 from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.client import Cluster
 from telepresence_py.cluster.pods import rehearse_pod
+from telepresence_py.cluster.refusals import is_quota
 from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.session.manifest import (
     SidecarShape,
@@ -43,36 +44,42 @@ def check_admitted(pod: Json, plan: SwapPlan) -> None:
     others = [name for name in ordinary_containers(pod) if name != plan.container]
     if others:
         raise PreconditionFailed(
-            f"an admission webhook adds container {others[0]} to the pods of {plan.workload} even where "
-            "it runs as a native sidecar already, so the pod would not end with the session: switch the injection "
-            "off for this workload, or let the webhook inject a native sidecar"
+            f"a webhook adds container {others[0]} to the pods of {plan.workload} even where it is a "
+            "native sidecar already, so the pod would not end with the session: switch the injection off for "
+            "this workload, or let the webhook inject a native sidecar"
         )
 
 
 async def _admitted_form(cluster: Cluster, plan: SwapPlan, plain: Json, name: str) -> Form:
-    """The first form that the server would admit; of several refusals the first one is told."""
+    """The first form that the server would admit. Of several refusals the plainest is told."""
     try:
         admitted = await rehearse_pod(cluster, plain)
     except PreconditionFailed as error:
         if NO_DRY_RUN in str(error):
             # what a webhook without dry run would say is found out by creating the pod
             return partial(sidecar_pod, plain, shape=plan.shape)
+        if is_quota(error):
+            raise
         raise PreconditionFailed(
             f"{plan.workload} is left alone, as its own pod could not be started again after a swap: {error}"
         ) from error
-    refusals = []
+    refusals, outliving = [], []
     for form in _forms(admitted, plain, plan.shape):
         manifest = form(name)
         try:
             answer = await rehearse_pod(cluster, _under_any_name(manifest))
-            if lost_native_sidecars(manifest, answer):
-                raise PreconditionFailed("pods of several containers can be swapped from Kubernetes 1.29 on")
-            check_admitted(answer, plan)
         except PreconditionFailed as error:
             refusals.append(error)
+            continue
+        if lost_native_sidecars(manifest, answer):
+            raise PreconditionFailed("pods of several containers can be swapped from Kubernetes 1.29 on")
+        try:
+            check_admitted(answer, plan)
+        except PreconditionFailed as error:
+            outliving.append(error)
         else:
             return form
-    raise refusals[0]
+    raise (outliving or refusals)[0]
 
 
 def _forms(admitted: Json, plain: Json, shape: SidecarShape) -> Iterator[Form]:

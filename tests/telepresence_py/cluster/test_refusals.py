@@ -23,7 +23,7 @@ def explained(status, message="", call=CREATE, **details):
 
 
 def test_missing_rights_name_verb_resource_namespace_and_context():
-    message = 'deployments.apps "orders" is forbidden: User "eve" cannot get resource "deployments" in API group "apps"'
+    message = 'deployments.apps "orders" is forbidden: User "eve" cannot get resource "deployments"'
     error = explained(403, message, Call("get", DEPLOYMENTS, "orders"))
     assert isinstance(error, NoRights)
     for word in ("get", "deployments.apps", '"shop"', '"dev"', "edit"):
