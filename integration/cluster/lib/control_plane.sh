@@ -1,8 +1,6 @@
 # etcd, API server, controller manager and scheduler, on the network of node 1.
 # shellcheck shell=bash
 
-control_plane=(controller-manager scheduler apiserver etcd)
-
 make_credentials() {
     local admin developer
     mkdir -m 0700 "$pki"
@@ -86,7 +84,7 @@ start_apiserver() {
 wait_for_api() { wait_until 90 "the API server" kubectl get --raw /readyz; }
 
 restart_apiserver() {
-    end TERM apiserver
+    end apiserver
     sleep "${1:-1}" # the outage that was asked for
     start_apiserver
     wait_for_api
@@ -96,5 +94,3 @@ apply_dns() {
     sed "s/@DNS_V4@/$dns_v4/g; s/@DNS_V6@/$dns_v6/; s/@BRIDGE_V4@/$bridge_v4/; s/@BRIDGE_V6@/$bridge_v6/" "$here/dns.yaml" |
         kubectl apply -f - >/dev/null
 }
-
-stop_control_plane() { end KILL "${control_plane[@]}"; }

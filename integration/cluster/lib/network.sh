@@ -14,8 +14,7 @@ start_network() {
     ip -6 route replace unreachable "$services_v6"
 }
 
-remove_network() {
-    ip link del "$bridge" 2>/dev/null || true
+remove_routes() {
     ip route del unreachable "$pods_v4" 2>/dev/null || true
     ip route del unreachable "$services_v4" 2>/dev/null || true
     ip -6 route del unreachable "$pods_v6" 2>/dev/null || true

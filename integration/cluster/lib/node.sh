@@ -14,9 +14,6 @@ node_directories=(
 
 nodes() { (cd "$state" 2>/dev/null && printf '%s\n' node[0-9]* | sed -n 's/^node\([0-9]*\)$/\1/p'); }
 
-# Also those of which no state tells.
-nodes_on_this_machine() { ip netns list | sed -n "s/^$prefix-node\([0-9]*\).*/\1/p"; }
-
 containerd_root() { echo "$cache/containerd$suffix-$1"; }
 
 start_node() { # start_node NODE
@@ -157,14 +154,4 @@ start_kubelet() {
 nodes_ready() {
     [ "$(kubectl get nodes -o 'jsonpath={range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}' |
         grep -c True)" -ge "$1" ]
-}
-
-stop_node() { # stop_node NODE: the kernel ends every process of the pid namespace with its first
-    local n=$1 ns
-    ns=$(node_namespace "$n")
-    end KILL "node-$n" # which takes its child along
-    wait_until 10 "the processes of node $n to end" no_processes_of "$ns"
-    ip link del "${prefix}v$n" 2>/dev/null || true
-    ip netns del "$ns" 2>/dev/null || true
-    find /sys/fs/cgroup -depth -type d -path "*/$ns*" -exec rmdir {} + 2>/dev/null || true
 }

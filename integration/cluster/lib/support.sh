@@ -28,7 +28,6 @@ wait_until() {
 
 # Whether a pid is still that daemon of ours, all of which are told a path in our state.
 alive() { grep -qsF "$state/" "/proc/$1/cmdline"; }
-all_gone() { local pid; for pid; do ! alive "$pid" || return 1; done; }
 
 all_daemons_alive() {
     local file
@@ -43,17 +42,13 @@ spawn() {
     echo $! >"$state/pid/$name"
 }
 
-# end SIGNAL NAME...: and SIGKILL for what is still there five seconds later.
+# end NAME: SIGTERM to a daemon, and SIGKILL when it is still there five seconds later.
 end() {
-    local signal=$1 name pids=() deadline=$((SECONDS + 5))
-    shift
-    for name; do
-        [ ! -s "$state/pid/$name" ] || pids+=("$(cat "$state/pid/$name")")
-    done
-    [ ${#pids[@]} -gt 0 ] || return 0
-    kill "-$signal" "${pids[@]}" 2>/dev/null || true
-    until all_gone "${pids[@]}"; do
-        [ "$SECONDS" -lt "$deadline" ] || kill -KILL "${pids[@]}" 2>/dev/null || true
+    local pid deadline=$((SECONDS + 5))
+    pid=$(cat "$state/pid/$1")
+    kill "$pid" 2>/dev/null || true
+    while alive "$pid"; do
+        [ "$SECONDS" -lt "$deadline" ] || kill -KILL "$pid" 2>/dev/null || true
         sleep 0.05
     done
 }
