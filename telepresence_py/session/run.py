@@ -24,7 +24,7 @@ from telepresence_py.process.records import process_start, runtime_directory, wr
 from telepresence_py.session.door import Door
 from telepresence_py.session.plan import SessionIdentity, SwapPlan, plan_swap
 from telepresence_py.session.replicas import Replicas, hold_replicas
-from telepresence_py.session.stage import Stage, announce_unserved, set_stage
+from telepresence_py.session.stage import Stage, announce, set_stage
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
 from telepresence_py.tunnel.keys import SessionKey
 
@@ -52,7 +52,7 @@ async def swap(door: Door) -> None:
                 async with hold_replicas(nursery, cluster, plan, report) as replicas:
                     async with open_tunnels(nursery, replicas, key) as tunnels:
                         report(Event("connected", f"Connected to {_pods(replicas)}"))
-                        announce_unserved(tunnels, report)
+                        announce(tunnels, report)
                         try:
                             await _stand_in(door, intent, plan, replicas, tunnels)
                         finally:

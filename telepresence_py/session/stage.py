@@ -25,6 +25,7 @@ from telepresence_py.session.plan import SwapPlan
 from telepresence_py.session.tunnels import Tunnels
 from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.volumes.choose import choose
+from telepresence_sidecar.contract import __version__
 
 RESOLV_CONF = "/etc/resolv.conf"
 HOSTS = "/etc/hosts"
@@ -104,7 +105,7 @@ async def _serve(
         return await tunnel.resolve(query)
 
     facts = tunnels.members[0].facts
-    child = ChildNetwork(inside.socket, inside.listening_ports, facts.addresses)
+    child = ChildNetwork(inside.socket, inside.listening_ports, facts.addresses, inside.diagnosis)
     inbound = await stack.enter_async_context(serve_inbound(nursery, plan.ports, child))
     for tunnel in tunnels.members:
         inbound.attach(tunnel)
@@ -124,8 +125,14 @@ def name_servers(resolv_conf: str) -> frozenset[str]:
     return frozenset(parts[1] for parts in words if len(parts) > 1 and parts[0] == "nameserver")
 
 
-def announce_unserved(tunnels: Tunnels, report: Report) -> None:
-    """Say on which ports of the workload the sidecar could not listen."""
+def announce(tunnels: Tunnels, report: Report) -> None:
+    """Say what the sidecars cannot do: ports on which they could not listen, a version other than ours."""
     for tunnel in tunnels.members:
         for port, reason in tunnel.unserved_ports.items():
-            report(Event("port-unserved", f"port {port} of the pod is not served: {reason}", Level.WARNING))
+            report(Event("port-unserved", f"Port {port} of the pod is not served: {reason}", Level.WARNING))
+    for version in sorted({tunnel.facts.version for tunnel in tunnels.members} - {__version__}):
+        text = (
+            f"The sidecar's image is of version {version}, this is {__version__}: "
+            "`telepresence-py sidecar build` and `load` make them the same"
+        )
+        report(Event("version-differs", text, Level.WARNING))
