@@ -15,7 +15,7 @@ from telepresence_py.model.events import Event, Level
 
 PREFIX = "telepresence-py: "
 _CLEAR_LINE = "\r\x1b[K"
-_DIM, _YELLOW, _RED, _PLAIN = "\x1b[2m", "\x1b[33m", "\x1b[31m", "\x1b[0m"
+_DIM, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[33m", "\x1b[0m"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Screen:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.settle()
+        if error is not None and not isinstance(error, SystemExit):
+            self._write_log(Event("failed", str(error), Level.WARNING))
         if self._log is not None:
             self._log.close()
 
@@ -69,14 +71,6 @@ class Screen:
     def say(self, text: str, level: Level = Level.NOTICE) -> None:
         """A line of the CLI's own."""
         self.report(Event("cli", text, level))
-
-    def fail(self, sentence: str, traceback: str = "") -> None:
-        """The last word of a run that failed: shown even if `--quiet`."""
-        self.settle()
-        self._write_log(Event("failed", sentence, Level.WARNING))
-        if traceback and self.wanted.debug:
-            self._write(traceback if traceback.endswith("\n") else traceback + "\n")
-        self._write(self._coloured(_RED, PREFIX + sentence) + "\n")
 
     def ask(self, question: str) -> None:
         """Show the question, the answer being typed behind it; shown even if `--quiet`."""

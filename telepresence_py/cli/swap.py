@@ -186,11 +186,12 @@ class _Conversation:
     # what is sent to us
 
     def _on_signals(self) -> None:
+        job = self._job
         for received in self._inbox.read():
             if received.number == signal.SIGCHLD:
                 self._look_after_child()
-            elif self._job is not None:
-                self._job.deliver([received])
+            elif job is not None:
+                job.deliver(received)  # even if it ended meanwhile: the signal was meant for it
             elif self._code is None and self._error is None:
                 self._while_preparing(received)
             else:

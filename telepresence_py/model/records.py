@@ -38,5 +38,5 @@ class SessionRecord:
         try:
             fields = json.loads(text)
             return cls(**{**fields, "command": tuple(fields.get("command", ()))})
-        except (TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise ValueError("not a session's record") from error

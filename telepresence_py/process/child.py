@@ -83,6 +83,11 @@ class Child:
             return Stopped(os.WSTOPSIG(status))
         return Exited(os.waitstatus_to_exitcode(status))
 
+    def has_news(self) -> bool:
+        """Whether `poll` would tell something."""
+        options = os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self.pid, options) is not None
+
     def group(self) -> int:
         """Its process group; an interactive shell makes one of its own."""
         return os.getpgid(self.pid)

@@ -1,8 +1,10 @@
 """The child as a job of the caller's terminal: signals, ^Z and the foreground as if the CLI were not between.
 
-- What the terminal sends, it sends to the whole foreground group: never forwarded.
+- What the terminal sends, it sends to the whole foreground group: never forwarded. But a hang-up it tells to
+  the session's leader alone, which the CLI is in `xterm -e` or `ssh -t`.
 - What was sent to the CLI alone is forwarded; what was sent to our group too, the child already has.
-- A child that stops, stops the CLI with the same signal, so that the shell sees its job stopped.
+- A child that stops, stops the CLI with the same signal, so that the shell sees its job stopped; continuing
+  the CLI continues the child.
 - An interactive shell as the child makes a group of its own and takes the foreground: it is taken back after
   its end, as such a shell cannot name our group from inside its pid namespace.
 """
@@ -11,7 +13,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
 from typing import Self
 
 from telepresence_py.process import kernel
@@ -93,15 +94,15 @@ class Job:
         self._witness.__exit__()
         self._terminal.__exit__()
 
-    def deliver(self, signals: Iterable[SignalReceived]) -> None:
-        """Forward what the child would have got without us."""
-        for received in signals:
-            if received.number == signal.SIGCHLD or self._status is not None:
-                continue
-            if received.number == signal.SIGCONT and not self._in_our_group():
+    def deliver(self, received: SignalReceived) -> None:
+        """Forward the signal if the child would have got it without us, and has not got it; not SIGCHLD."""
+        if self._status is not None:
+            return
+        if received.number == signal.SIGCONT and self._terminal.is_there:
+            if not self._in_our_group():
                 self._continue_group()
-            elif received.code <= 0 and not self._has_it_already(received.number):
-                self.child.send(received.number)
+        elif not (_was_typed(received) or self._has_it_already(received.number)):
+            self.child.send(received.number)
 
     def terminate(self, number: int) -> None:
         """End the child: the signal, and SIGCONT so that a stopped one can obey."""
@@ -138,12 +139,22 @@ class Job:
 
     def _stop_too(self, number: int) -> None:
         # without a terminal there is no shell that would continue us, only whoever stopped the child
-        if self._terminal.is_there and self.child.is_stopped():
-            stop_self(number)
+        if not (self._terminal.is_there and self.child.is_stopped()):
+            return
+        stop_self(number)
+        # a SIGCONT to the group has continued the child already, and ^Z may have stopped it again since: then
+        # the loop of `poll` has news of it. No witness could tell, as a stop makes the kernel drop a SIGCONT
+        if self.child.is_stopped() and self._in_our_group() and not self.child.has_news():
+            self.child.send(signal.SIGCONT)
 
     def _take_foreground_back(self) -> None:
         if self._had_foreground and self._terminal.foreground() != os.getpgrp():
             self._terminal.set_foreground(os.getpgrp())
+
+
+def _was_typed(received: SignalReceived) -> bool:
+    """Whether the terminal sent it (^C, ^\\, ^Z, a new window size)."""
+    return received.code > 0 and received.number not in (signal.SIGHUP, signal.SIGCONT)
 
 
 def stop_self(number: int) -> None:

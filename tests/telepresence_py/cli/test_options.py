@@ -1,0 +1,95 @@
+"""Words of the command line, and what they mean."""
+
+from __future__ import annotations
+
+import pytest
+
+from telepresence_py.cli.options import Target, nearest, parse_duration, parse_port, parse_ports, parse_target
+from telepresence_py.model.errors import BadUsage
+from telepresence_py.model.intent import PortOverride
+
+
+@pytest.mark.parametrize(
+    ("word", "target"),
+    [
+        ("orders", Target("deployment", "orders")),
+        ("deployment/orders", Target("deployment", "orders")),
+        ("deploy/orders:app", Target("deployment", "orders", "app")),
+        ("orders:app", Target("deployment", "orders", "app")),
+        ("Deployments/orders", Target("deployment", "orders")),
+        ("deployments.apps/orders", Target("deployment", "orders")),
+        ("deployment.v1.apps/orders.v2", Target("deployment", "orders.v2")),
+        ("sts/db", Target("statefulset", "db")),
+        ("ds/agent", Target("daemonset", "agent")),
+        ("rs/orders-5b", Target("replicaset", "orders-5b")),
+        ("po/one", Target("pod", "one")),
+        ("cj/nightly", Target("cronjob", "nightly")),
+        ("rollouts.argoproj.io/orders", Target("rollouts", "orders")),
+    ],
+)
+def test_a_target_names_kind_name_and_container(word, target):
+    assert parse_target(word) == target
+
+
+@pytest.mark.parametrize(
+    "word", ["", "/orders", "deployment/", "a/b/c", "orders:", "deployment/orders:", "Orders", "-x"]
+)
+def test_what_names_no_workload_is_refused(word):
+    with pytest.raises(BadUsage, match="does not name a workload"):
+        parse_target(word)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("deploymnt/orders", "deployment"), ("statefulst/db", "statefulset")]
+)
+def test_a_misspelt_kind_is_answered_with_the_nearest(word, meant):
+    with pytest.raises(BadUsage, match=f"did you mean '{meant}'"):
+        parse_target(word)
+
+
+def test_a_target_prints_as_kind_and_name():
+    assert str(parse_target("deploy/orders:app")) == "deployment/orders"
+
+
+def test_a_port_is_the_laptops_and_then_the_pods():
+    assert parse_port("8080") == PortOverride(8080, 8080)
+    assert parse_port("8081:80") == PortOverride(laptop_port=8081, pod_port=80)
+
+
+@pytest.mark.parametrize("word", ["", "http", "0", "65536", "80:", ":80", "1:2:3", "-1", "8080:x", "１２"])
+def test_what_is_no_port_is_refused(word):
+    with pytest.raises(BadUsage, match="-p"):
+        parse_port(word)
+
+
+def test_a_pod_port_may_be_given_twice_only_with_one_meaning():
+    assert parse_ports(["8080", "9090:9000", "8080"]) == (PortOverride(8080, 8080), PortOverride(9090, 9000))
+    with pytest.raises(BadUsage, match="port 80 of the pod"):
+        parse_ports(["8080:80", "8081:80"])
+
+
+@pytest.mark.parametrize(
+    ("word", "seconds"),
+    [
+        ("30s", 30.0),
+        ("2m", 120.0),
+        ("1h30m", 5400.0),
+        ("500ms", 0.5),
+        ("1.5m", 90.0),
+        ("45", 45.0),
+        ("0", 0.0),
+    ],
+)
+def test_durations_are_seconds(word, seconds):
+    assert parse_duration(word) == seconds
+
+
+@pytest.mark.parametrize("word", ["", "s", "30 s", "30x", "-5s", "1m-", "ms30", "m5"])
+def test_what_is_no_duration_is_refused(word):
+    with pytest.raises(BadUsage, match="not a duration"):
+        parse_duration(word)
+
+
+def test_the_nearest_word_is_found_or_none():
+    assert nearest("swpa", ["swap", "list"]) == "swap"
+    assert nearest("frobnicate", ["swap", "list"]) is None

@@ -1,0 +1,112 @@
+"""Becoming the command: in namespaces, with the caller's view of signals and directory."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from telepresence_py.model.errors import CommandNotExecutable, CommandNotFound, PreconditionFailed
+from telepresence_py.process.child import Child, ChildSpec, Exited, Stopped, start_child
+from tests.fakes.waiting import wait_until
+
+PATH = {"PATH": os.defpath}
+
+
+def start(
+    *command: str, environment: dict[str, str] | None = None, directory: str = "/", **namespaces: int
+) -> Child:
+    return start_child(ChildSpec(command, environment or PATH, directory, namespaces))
+
+
+def end_of(child: Child) -> int:
+    news: list[Exited | Stopped] = []
+
+    def ended() -> bool:
+        news.extend(filter(None, [child.poll()]))
+        return bool(news) and isinstance(news[-1], Exited)
+
+    wait_until(ended, "the child ends")
+    assert isinstance(news[-1], Exited)
+    return news[-1].status
+
+
+def test_the_child_is_our_own_in_our_process_group():
+    child = start("sleep", "600")
+    try:
+        assert child.group() == os.getpgrp()
+        assert not child.is_stopped()
+        assert child.poll() is None
+    finally:
+        child.send(signal.SIGKILL)
+        assert end_of(child) == -signal.SIGKILL
+
+
+def test_an_exit_code_is_told_as_it_is():
+    assert end_of(start("sh", "-c", "exit 9")) == 9
+
+
+def test_a_stop_is_news_and_the_end_afterwards_too():
+    child = start("sleep", "600")
+    child.send(signal.SIGSTOP)
+    wait_until(child.has_news, "the child stops")
+    assert child.is_stopped()
+    assert child.poll() == Stopped(signal.SIGSTOP)
+    assert not child.has_news()
+    child.send(signal.SIGKILL)
+    assert end_of(child) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("word", ["no-such-command-at-all", "/no/such/path", "/etc/passwd/x"])
+def test_a_missing_command_is_127(word):
+    with pytest.raises(CommandNotFound, match="not found"):
+        start(word)
+
+
+def test_a_file_without_permission_or_a_directory_is_126(tmp_path):
+    (tmp_path / "text").write_text("x")
+    for word in (tmp_path / "text", tmp_path):
+        with pytest.raises(CommandNotExecutable, match="cannot be executed"):
+            start(str(word))
+
+
+def test_an_argument_that_no_program_can_get_is_126():
+    with pytest.raises(CommandNotExecutable, match="null"):
+        start("echo", "a\0b")
+
+
+def test_a_script_without_a_first_line_is_the_shells(tmp_path):
+    script = tmp_path / "script"
+    script.write_text('exit "$1"\n')
+    script.chmod(0o755)
+    assert end_of(start(str(script), "6")) == 6
+
+
+def test_the_search_goes_on_after_a_file_that_cannot_be_executed(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tool").write_text("#!/bin/sh\nexit 8\n")
+    (tmp_path / "second" / "tool").chmod(0o755)
+    assert end_of(start("tool", environment={"PATH": f"/nowhere:{tmp_path}/first:{tmp_path}/second"})) == 8
+
+
+def test_a_directory_that_is_gone_is_replaced_by_the_root_and_told(tmp_path):
+    child = start("sh", "-c", '[ "$(pwd)" = / ]', directory=str(tmp_path / "gone"))
+    assert child.directory == "/"
+    assert end_of(child) == 0
+
+
+def test_only_the_given_environment_is_there():
+    script = '[ "$A" = "1" ] && [ -z "$HOME" ]'
+    assert end_of(start("sh", "-c", script, environment={**PATH, "A": "1"})) == 0
+
+
+def test_bytes_that_are_no_utf8_reach_the_child_unchanged():
+    script = '[ "$(printf %s "$A" | od -An -tx1)" = " ff 0a e9" ]'
+    assert end_of(start("sh", "-c", script, environment={**PATH, "A": "\udcff\n\udce9"})) == 0
+
+
+def test_a_namespace_that_cannot_be_joined_is_told():
+    with open(os.devnull) as nothing, pytest.raises(PreconditionFailed, match="namespaces: setns"):
+        start("true", net=nothing.fileno())
