@@ -38,6 +38,7 @@ ADMISSION_FIELDS = (
 ADMISSION_ANNOTATIONS = ("kubernetes.io/limit-ranger", "kubernetes.io/psp")
 TOKEN_VOLUME = "kube-api-access-"
 DEFAULT_TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+END_SECONDS = 5  # for helpers, beyond what the sidecar may take to hand over its connections
 # a breakpoint must not kill the pod, and the sidecar knows nothing of the program's directory or terminal
 PROGRAM_FIELDS = (
     "command",
@@ -126,7 +127,7 @@ def sidecar_pod(pod: Json, name: str, shape: SidecarShape, own_resources: bool =
         spec.pop("resources", None)
     _drop_unused_claims(spec)
     spec["restartPolicy"] = "Never"
-    spec["terminationGracePeriodSeconds"] = min(max(spec.get("terminationGracePeriodSeconds", 30), 5), 30)
+    spec["terminationGracePeriodSeconds"] = int(shape.config.drain_seconds) + END_SECONDS
     # one more pod for a moment must not be held up by how the originals are spread
     spec.pop("topologySpreadConstraints", None)
     if any(port < 1024 for port in shape.config.ports):

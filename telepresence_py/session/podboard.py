@@ -29,7 +29,7 @@ class PodBoard:
         self._version = ""
         self._changed = trio.Event()
         self._ended: set[str] = set()
-        self._is_away = False
+        self._failures = 0
         self.pods: dict[str, Json] = {}
 
     def note(self, pod: Json) -> None:
@@ -57,13 +57,16 @@ class PodBoard:
                 if not self._version:
                     await self.refresh()
                 status = await watch_pods(self._cluster, self._selector, self._version, self._take)
+                broken = ""
             except (NoAnswer, TelepresenceError) as error:
-                status = 503
-                self._away(str(error))
+                status, broken = 503, str(error)
+            if trio.current_time() - begun > LONGEST_PAUSE_SECONDS:  # it stood for a while
+                pause = FIRST_PAUSE_SECONDS
+                self._back()
+            if broken:
+                self._away(broken)
             if status == 410:  # our version is too old by now: everything anew
                 self._version = ""
-            if trio.current_time() - begun > LONGEST_PAUSE_SECONDS:
-                pause = FIRST_PAUSE_SECONDS
             if status >= 300:
                 await trio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
@@ -96,11 +99,12 @@ class PodBoard:
         self._changed = trio.Event()
 
     def _away(self, cause: str) -> None:
-        if not self._is_away:
+        """A watch may break at any time; a server that cannot be reached again at once is away."""
+        self._failures += 1
+        if self._failures == 2:
             self._report(Event("api-server-away", f"The API server is away: {cause}", Level.WARNING))
-        self._is_away = True
 
     def _back(self) -> None:
-        if self._is_away:
+        if self._failures >= 2:
             self._report(Event("api-server-back", "The API server is back", Level.NOTICE))
-        self._is_away = False
+        self._failures = 0

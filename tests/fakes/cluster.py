@@ -42,6 +42,7 @@ class FakeCluster:
         self.cut_connections = 0
         self.stopped = False
         self.watches_forgotten = 0
+        self.watches_broken = 0
         self.allowed_rules: list[Json] = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
         self.url = ""
 
@@ -87,6 +88,12 @@ class FakeCluster:
                     self.objects.pop(("pods", pod["metadata"]["name"]))
                     self._tell("pods", "DELETED", pod)
             self._reconcile()
+
+    def break_watches(self) -> None:
+        """As when a proxy between forgets its connections."""
+        with self.lock:
+            self.watches_broken += 1
+            self.changed.notify_all()
 
     def count(self, method: str, part: str) -> int:
         return sum(1 for seen, path in self.requests if seen == method and part in path)
@@ -321,10 +328,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self._chunk({"type": "ERROR", "object": status(410, "too old resource version")})
                 self.wfile.write(b"0\r\n\r\n")
                 return
+            broken = cluster.watches_broken
         while True:
             with cluster.lock:
-                cluster.changed.wait_for(lambda seen=seen: cluster.stopped or cluster.version > seen, 0.5)
-                if cluster.stopped:
+                if cluster.version <= seen and not cluster.stopped:
+                    cluster.changed.wait(0.5)
+                if cluster.stopped or cluster.watches_broken > broken:
                     self.close_connection = True
                     return
                 news = [event for event in cluster.events if event[0] > seen and event[1] == plural]

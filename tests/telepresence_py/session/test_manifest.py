@@ -227,9 +227,9 @@ def test_the_pod_is_held_by_the_deployment_and_is_the_last_to_be_removed(pod):
     assert pod["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"] == "2147483647"
 
 
-def test_the_pod_ends_for_good_with_the_sidecar_and_soon_when_told(pod):
+def test_the_pod_ends_for_good_with_the_sidecar_and_has_time_to_hand_over(pod):
     assert pod["spec"]["restartPolicy"] == "Never"
-    assert pod["spec"]["terminationGracePeriodSeconds"] == 30
+    assert CONFIG.drain_seconds < pod["spec"]["terminationGracePeriodSeconds"] <= 30
     assert "topologySpreadConstraints" not in pod["spec"]
 
 

@@ -465,6 +465,38 @@ def test_watches_that_break_or_grow_too_old_are_taken_up_again(cluster, session)
     assert len(originals(cluster)) == 2
 
 
+def test_a_watch_that_breaks_goes_on_where_it_was_and_nobody_is_troubled(cluster, session):
+    with_orders(cluster)
+
+    async def body(replicas):
+        await in_place(replicas)
+        before = len(cluster.requests)
+        cluster.break_watches()
+        await until(lambda: cluster.count("GET", "watch=1") == 2)
+        assert len(cluster.requests) == before + 1
+        await replicas.restore()
+
+    session.run(body)
+    assert not {"api-server-away", "replica-lost"} & set(session.names)
+
+
+def test_an_api_server_that_goes_away_for_a_while_is_told_and_the_session_stays(cluster, session):
+    with_orders(cluster)
+
+    async def body(replicas):
+        await in_place(replicas)
+        cluster.cut_connections = 3
+        cluster.break_watches()
+        await until(lambda: "api-server-away" in session.names)
+        await until(lambda: cluster.cut_connections == 0)
+        cluster.edit("deployments", "orders", lambda one: None)
+        await replicas.restore()
+        assert "api-server-back" in session.names
+
+    session.run(body)
+    assert sidecars(cluster) == []
+
+
 def test_a_restore_waits_for_an_api_server_that_is_away(cluster, session):
     with_orders(cluster)
 
