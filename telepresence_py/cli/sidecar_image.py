@@ -43,10 +43,11 @@ class Builder:
         return self.name != "docker"
 
     def build(self, image: str, platform: str, extra: Sequence[str], context: Path) -> list[str]:
-        verb = "bud" if self.name == "buildah" else "build"
+        verb = ["bud", "--layers"] if self.name == "buildah" else ["build"]
         # the host's network: pip inside reaches what pip outside reaches, a proxy on localhost too
-        fixed = ["--network", "host", "--platform", platform, "-f", str(context / _DOCKERFILE), "-t", image]
-        return [self.name, verb, *fixed, *extra, str(context)]
+        where = ["--network", "host", "--platform", platform]
+        what = ["-f", str(context / _DOCKERFILE), "-t", image]
+        return [self.name, *verb, *where, *what, *extra, str(context)]
 
     def save(self, image: str, archive: Path) -> list[str]:
         match self.name:
