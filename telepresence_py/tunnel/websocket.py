@@ -89,6 +89,8 @@ class _Messages(WSListener):
         self._protocol.connection_made(_PortForward(transport))
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if self._error:  # what was already read when it broke
+            return
         payload = frame.get_payload_as_memoryview()
         if frame.msg_type is WSMsgType.BINARY and payload:
             self._channel = payload[0]

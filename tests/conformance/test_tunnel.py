@@ -20,6 +20,7 @@ from telepresence_py.tunnel import bridge
 from telepresence_py.tunnel.bridge import in_asyncio
 from telepresence_py.tunnel.interface import MuxStream
 from tests.conformance.tunnel_worlds import WORLDS, World, in_time
+from tests.fakes.loop import settle
 from tests.fakes.sink import Recorder
 
 
@@ -34,6 +35,7 @@ def in_every_world(
             with trio.fail_after(30):
                 async with WORLDS[kind]() as world:
                     await test(world, **fixtures)
+                await in_asyncio(settle)
 
         bridge.run(main)
 

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 DEADLINE = 20.0
 
-left_open: list[asyncio.Transport] = []
-"""Transports to be aborted at the end of the test, as nobody else owns them."""
+at_end: list[Callable[[], None]] = []
+"""Called at the end of the test, for what nobody else owns."""
+
+
+async def settle() -> None:
+    """Closes what nobody else does, and lets the loop hear of it."""
+    for close in at_end:
+        close()
+    at_end.clear()
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -26,14 +36,42 @@ def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Non
                 async with asyncio.timeout(DEADLINE):
                     await test(*args, **kwargs)
             finally:
-                for transport in left_open:
-                    transport.abort()
-                left_open.clear()
-                for _ in range(5):  # their connection_lost
-                    await asyncio.sleep(0)
+                await settle()
 
         asyncio.run(main())
         assert not unseen, unseen
+
+    return run
+
+
+class _Impatient(selectors.DefaultSelector):
+    """Waits for nothing: instead of that, the time of its loop moves on."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready and timeout:
+            self.now += timeout
+        return ready
+
+
+class _VirtualTime(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self.impatient = _Impatient()
+        super().__init__(self.impatient)
+
+    def time(self) -> float:
+        return self.impatient.now
+
+
+def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """For what happens in memory alone: timers fire in order, at once, however busy the machine is."""
+
+    @functools.wraps(test)
+    def run() -> None:
+        with asyncio.Runner(loop_factory=_VirtualTime) as runner:
+            runner.run(test())
 
     return run
 

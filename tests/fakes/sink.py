@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.fakes.loop import left_open
+from tests.fakes.loop import at_end
 
 
 class Recorder(asyncio.Protocol):
@@ -26,7 +26,7 @@ class Recorder(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        left_open.append(transport)
+        at_end.append(transport.abort)
 
     def data_received(self, data: bytes) -> None:
         self.pieces.append(data)

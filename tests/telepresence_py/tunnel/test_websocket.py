@@ -1,0 +1,203 @@
+"""A port-forward as the API server speaks it, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import pytest
+from picows import (
+    WSFrame,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    WSUpgradeRequest,
+    WSUpgradeResponse,
+    WSUpgradeResponseWithListener,
+    ws_create_server,
+)
+
+from telepresence_py.model.errors import ClusterUnreachable, NoRights, SessionLost, TelepresenceError
+from telepresence_py.model.network import WebSocketTarget
+from telepresence_py.tunnel.websocket import DialFailed, PortForwardBroken, connect
+from tests.fakes.loop import in_loop, until
+from tests.fakes.sink import Recorder
+
+PORT = (17022).to_bytes(2, "little")
+
+
+class PortForward(WSListener):
+    """Begins both channels with the port number, echoes data."""
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self.transport = transport
+        self.say(b"\0" + PORT)
+        self.begin()
+        self.say(b"\1" + PORT)
+
+    def begin(self) -> None: ...
+
+    def say(self, message: bytes, kind: WSMsgType = WSMsgType.BINARY, fin: bool = True) -> None:
+        self.transport.send(kind, message, fin)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.BINARY:
+            self.say(frame.get_payload_as_bytes())
+
+
+Answer = Callable[[WSUpgradeRequest], WSListener | WSUpgradeResponseWithListener | None]
+
+
+@asynccontextmanager
+async def api_server(answer: Answer) -> AsyncIterator[WebSocketTarget]:
+    server = await ws_create_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        yield WebSocketTarget(f"ws://127.0.0.1:{port}/forward?ports=17022", {"Authorization": "Bearer t0ken"})
+    finally:
+        server.close()
+
+
+async def dialled(target: WebSocketTarget) -> Recorder:
+    recorder = Recorder()
+    await connect(target, lambda: recorder)
+    return recorder
+
+
+@in_loop
+async def test_credentials_and_subprotocol_are_sent_and_bytes_pass() -> None:
+    seen: list[WSUpgradeRequest] = []
+
+    def answer(request: WSUpgradeRequest) -> WSListener:
+        seen.append(request)
+        return PortForward()
+
+    async with api_server(answer) as target:
+        recorder = await dialled(target)
+        assert recorder.transport is not None
+        recorder.transport.write(b"hello")
+        await until(lambda: recorder.received == b"hello")
+        assert seen[0].headers["Authorization"] == "Bearer t0ken"
+        assert seen[0].headers["Sec-WebSocket-Protocol"] == "v4.channel.k8s.io"
+        recorder.transport.close()
+        assert await recorder.lost is None
+
+
+@in_loop
+async def test_the_port_number_is_skipped_once_per_channel_even_with_data_between() -> None:
+    class Early(PortForward):
+        def begin(self) -> None:
+            self.say(b"\0SSH-2.0-early\r\n")
+
+    async with api_server(lambda request: Early()) as target:
+        recorder = await dialled(target)
+        await until(lambda: recorder.received == b"SSH-2.0-early\r\n")
+
+
+@in_loop
+async def test_a_message_in_fragments_is_put_together() -> None:
+    class Fragments(PortForward):
+        def begin(self) -> None:
+            self.say(b"\0one ", fin=False)
+            self.say(b"two ", WSMsgType.CONTINUATION, fin=False)
+            self.say(b"three", WSMsgType.CONTINUATION)
+
+    async with api_server(lambda request: Fragments()) as target:
+        recorder = await dialled(target)
+        await until(lambda: recorder.received == b"one two three")
+
+
+@in_loop
+async def test_the_error_channel_ends_the_connection_with_its_text() -> None:
+    class Refusing(PortForward):
+        def begin(self) -> None:
+            self.say(b"\1" + PORT)
+            self.say(b"\1error forwarding port 17022: connection refused")
+
+    async with api_server(lambda request: Refusing()) as target:
+        recorder = await dialled(target)
+        reason = await recorder.lost
+        assert isinstance(reason, PortForwardBroken)
+        assert str(reason) == "error forwarding port 17022: connection refused"
+
+
+def refusing(status: HTTPStatus, message: str) -> Answer:
+    body = json.dumps({"kind": "Status", "message": message}).encode()
+    return lambda request: WSUpgradeResponseWithListener(
+        WSUpgradeResponse.create_error_response(status, body), None
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "words"),
+    [
+        (HTTPStatus.UNAUTHORIZED, ClusterUnreachable, "does not accept the credentials; log in again"),
+        (HTTPStatus.FORBIDDEN, NoRights, "cannot create resource"),
+        (HTTPStatus.NOT_FOUND, SessionLost, "the sidecar pod is gone"),
+    ],
+)
+@in_loop
+async def test_a_refusal_says_what_to_do(
+    status: HTTPStatus, error: type[TelepresenceError], words: str
+) -> None:
+    async with api_server(refusing(status, "pods/portforward: cannot create resource")) as target:
+        with pytest.raises(error, match=words) as caught:
+            await dialled(target)
+        assert "t0ken" not in str(caught.value)
+
+
+@in_loop
+async def test_a_server_in_trouble_is_worth_another_try() -> None:
+    async with api_server(refusing(HTTPStatus.SERVICE_UNAVAILABLE, "etcd is away")) as target:
+        with pytest.raises(DialFailed, match="etcd is away"):
+            await dialled(target)
+
+
+@in_loop
+async def test_an_absent_server_is_worth_another_try() -> None:
+    async with api_server(lambda request: PortForward()) as target:
+        pass
+    with pytest.raises(DialFailed, match="could not be reached"):
+        await dialled(target)
+
+
+@in_loop
+async def test_a_certificate_authority_that_cannot_be_read_is_told() -> None:
+    target = WebSocketTarget("wss://127.0.0.1:1/", {}, ca_file="/nowhere/ca.crt")
+    with pytest.raises(ClusterUnreachable, match="certificate files of the kubeconfig"):
+        await dialled(target)
+
+
+def test_verification_is_off_only_where_the_kubeconfig_says_so() -> None:
+    from telepresence_py.tunnel.websocket import tls_context
+
+    assert tls_context(WebSocketTarget("wss://x/", {})).verify_mode is ssl.CERT_REQUIRED
+    assert tls_context(WebSocketTarget("wss://x/", {}, verify=False)).verify_mode is ssl.CERT_NONE
+
+
+@in_loop
+async def test_backlog_is_told_and_writing_resumes() -> None:
+    class Slow(PortForward):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            self.got = getattr(self, "got", 0) + frame.payload_size
+
+        def begin(self) -> None:
+            self.transport.underlying_transport.pause_reading()
+            servers.append(self)
+
+    servers: list[Slow] = []
+    async with api_server(lambda request: Slow()) as target:
+        recorder = await dialled(target)
+        assert recorder.transport is not None
+        recorder.transport.set_write_buffer_limits(high=1 << 16)
+        while not recorder.paused:
+            recorder.transport.write(bytes(1 << 16))
+        assert recorder.transport.get_write_buffer_size() > 1 << 16
+        servers[0].transport.underlying_transport.resume_reading()
+        await until(lambda: not recorder.paused)
+        recorder.transport.abort()
+        await asyncio.wait([recorder.lost])

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import asyncio
+
+from telepresence_sidecar import lifetime as module
+from telepresence_sidecar.contract.splice import reset
+from telepresence_sidecar.inbound import Inbound
+from telepresence_sidecar.lifetime import Lifetime
+from tests.fakes.loop import in_loop, until
+from tests.telepresence_sidecar.inbound_pod import Pod
+
+
+def inbound() -> Inbound:
+    return Inbound(10, 10.0, is_own=lambda address: False)
+
+
+@in_loop
+async def test_it_ends_when_no_client_ever_comes() -> None:
+    lifetime = Lifetime(inbound(), grace=0.05, drain_seconds=1.0)
+    lifetime.client_lost()
+    assert await lifetime.ended == "no client for 0.05 s"
+
+
+@in_loop
+async def test_a_client_that_comes_back_in_time_keeps_it_alive() -> None:
+    lifetime = Lifetime(inbound(), grace=0.05, drain_seconds=1.0)
+    lifetime.client_lost()
+    lifetime.client_came()
+    lifetime.client_lost()
+    lifetime.client_came()
+    passed = asyncio.get_running_loop().time() + 0.2
+    await until(lambda: asyncio.get_running_loop().time() > passed)
+    assert not lifetime.ended.done()
+
+
+@in_loop
+async def test_a_goodbye_ends_it_at_once() -> None:
+    lifetime = Lifetime(inbound(), grace=60.0, drain_seconds=1.0)
+    lifetime.client_came()
+    lifetime.client_left()
+    assert await lifetime.ended == "the client left"
+
+
+@in_loop
+async def test_deletion_ends_it_at_once_when_nothing_is_under_way() -> None:
+    lifetime = Lifetime(inbound(), grace=60.0, drain_seconds=1.0)
+    lifetime.client_came()
+    lifetime.terminate()
+    assert lifetime.ended.result() == "the pod is deleted"
+
+
+@in_loop
+async def test_deletion_lets_connections_finish_but_not_for_long() -> None:
+    pod = await Pod().start()
+    lifetime = Lifetime(pod.inbound, grace=60.0, drain_seconds=60.0)
+    caller, _ = await pod.call()
+    await pod.held(1)
+    lifetime.terminate()
+    assert not lifetime.ended.done()
+    reset(caller)
+    assert await lifetime.ended == "the pod is deleted"
+
+
+@in_loop
+async def test_after_handing_over_deletion_waits_for_the_last_connection_and_for_quiet() -> None:
+    pod = await Pod().start()
+    lifetime = Lifetime(pod.inbound, grace=60.0, drain_seconds=60.0)
+    pod.inbound.hand_over(["127.0.0.4"])
+    caller, _ = await pod.call()
+    await pod.held(1)
+    lifetime.client_left()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    lifetime.terminate()
+    assert not lifetime.ended.done()
+    reset(caller)
+    assert await lifetime.ended == "the pod is deleted"
+    assert loop.time() - began >= module.QUIET_SECONDS - 0.1
+
+
+@in_loop
+async def test_what_does_not_finish_is_cut_before_the_pod_is_killed() -> None:
+    pod = await Pod().start()
+    lifetime = Lifetime(pod.inbound, grace=60.0, drain_seconds=0.1)
+    pod.inbound.hand_over(["127.0.0.4"])
+    await pod.call()
+    await pod.held(1)
+    lifetime.terminate()
+    assert "cut after 0.1 s" in await lifetime.ended
+
+
+@in_loop
+async def test_what_was_handed_over_is_served_for_the_grace_period_if_nobody_deletes_the_pod() -> None:
+    pod = await Pod().start()
+    lifetime = Lifetime(pod.inbound, grace=0.05, drain_seconds=60.0)
+    pod.inbound.hand_over(["127.0.0.4"])
+    lifetime.client_left()
+    assert await lifetime.ended == "no client"
