@@ -4,6 +4,9 @@ A connection that cannot be handed over now is refused with ECONNREFUSED and goe
 must never end up at a port of the laptop: a connection to loopback inside that the child does not take falls
 through to the laptop's (see outbound), so the port is looked at right before, and `made` tells outbound which
 connections are ours, for the moment in between.
+
+The pod is told that a connection is taken, and the child gets its bytes, once the child has accepted it (see
+handover). Until then its end is no failure: it goes back to the pod.
 """
 
 from __future__ import annotations
@@ -13,18 +16,19 @@ import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 
 import trio
 
+from telepresence_py.forward.handover import Diagnosis, Handover
 from telepresence_py.forward.joining import Joints, reset_socket
 from telepresence_py.forward.packets import Endpoint, endpoint_of
 from telepresence_py.forward.targets import Listening, is_loopback, served_ports, targets
 from telepresence_py.model.errors import TelepresenceError
 from telepresence_py.model.network import PortMap
 from telepresence_py.tunnel.bridge import in_asyncio
-from telepresence_py.tunnel.interface import MuxStream, Tunnel
+from telepresence_py.tunnel.interface import MuxStream, Tunnel, reset
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +50,15 @@ CONNECT_DEADLINE = 10.0
 
 @dataclass(frozen=True)
 class ChildNetwork:
-    """The child's network as isolation knows it. `make_socket(family)` (trio): a TCP socket born inside."""
+    """The child's network as isolation knows it. `make_socket(family)` (trio): a TCP socket born inside.
+
+    Without `diagnosis` a connection counts as accepted once it stands.
+    """
 
     make_socket: Callable[[int], Awaitable[socket.socket]]
     listening_ports: Callable[[], Listening]
     addresses: tuple[str, ...]
+    diagnosis: Diagnosis | None = None
 
 
 @asynccontextmanager
@@ -79,6 +87,8 @@ class Inbound:
         self._child = child
         self._tunnels: list[Tunnel] = []
         self._joints = Joints()
+        self._handover: Handover | None = None
+        self._listeners: dict[int, frozenset[int]] = {}
         self._made: set[Endpoint] = set()
         self._listening: Listening = {}
         self._looked = float("-inf")
@@ -114,13 +124,16 @@ class Inbound:
 
     async def run(self, *, task_status: trio.TaskStatus[trio.CancelScope]) -> None:
         """Watches and connects until the scope that it reports is cancelled."""
-        async with trio.open_nursery() as self._connections:
-            self._look()
-            task_status.started(self._connections.cancel_scope)
-            while True:
-                pause = EAGER_SECONDS if len(self._served) < len(self._child_ports) else CALM_SECONDS
-                await trio.sleep(max(pause, LOOK_SHARE * self._look_took))
+        with ExitStack() as stack:
+            if self._child.diagnosis is not None:
+                self._handover = stack.enter_context(closing(Handover(self._child.diagnosis)))
+            async with trio.open_nursery() as self._connections:
                 self._look()
+                task_status.started(self._connections.cancel_scope)
+                while True:
+                    pause = EAGER_SECONDS if len(self._served) < len(self._child_ports) else CALM_SECONDS
+                    await trio.sleep(max(pause, LOOK_SHARE * self._look_took))
+                    self._look()
 
     def close(self) -> None:
         """Nobody listens any more; living connections are reset."""
@@ -132,6 +145,7 @@ class Inbound:
 
     def _look(self) -> None:
         before = trio.current_time()
+        self._listeners = self._listeners_now()  # first: what listens only since then counts as unknown
         self._listening = self._child.listening_ports()
         self._looked = trio.current_time()
         self._look_took = self._looked - before
@@ -142,6 +156,12 @@ class Inbound:
     def _look_unless_fresh(self) -> None:
         if trio.current_time() - self._looked > FRESH_SECONDS:
             self._look()
+
+    def _listeners_now(self) -> dict[int, frozenset[int]]:
+        if self._child.diagnosis is not None:
+            with suppress(OSError):
+                return self._child.diagnosis.listeners()
+        return {}
 
     def _tell(self, served: frozenset[int]) -> None:
         if served != self._served:
@@ -190,45 +210,60 @@ class Inbound:
         return next((each for each in targets(listens_on, self._child.addresses) if each not in tried), None)
 
     async def _connect(self, stream: MuxStream, target: Endpoint) -> bool:
-        """False when nobody takes the connection there. True when it was taken, if only to be reset."""
+        """False when nobody takes the connection there. True when it was taken, if only to be reset, or when
+        the client does not want it any more."""
         family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
+        listeners = self._listeners.get(target.port, frozenset())
         try:
             connection = await self._child.make_socket(family)
             await in_asyncio(self._connect_and_join, connection, target, stream)
         except ConnectionResetError:
-            if not self._listens_still(target):  # it fell through to the laptop, where outbound refused it
+            if not self._reset_by_child(target, listeners):
                 return False
-            stream.refuse(errno.ECONNRESET)
+            stream.accept()
+            stream.abort(errno.ECONNRESET)
         except OSError as error:
             log.debug("the child does not take a connection at %s port %s: %s", *target, error)
-            return False
+            return stream.is_closing()
         return True
 
-    def _listens_still(self, target: Endpoint) -> bool:
+    def _reset_by_child(self, target: Endpoint, listeners: frozenset[int]) -> bool:
+        """Whether a reset before anything was sent is the child's own word, and not that of the end of one of
+        its `listeners`, or of outbound, to which the connection fell through."""
+        if self._child.diagnosis is not None:
+            return bool(listeners) and listeners <= self._listeners_now().get(target.port, frozenset())
         if is_loopback(target.address):
             self._look()
         return target.port in self._listening
 
     async def _connect_and_join(self, connection: socket.socket, target: Endpoint, stream: MuxStream) -> None:
-        """asyncio. Takes over the socket whatever happens, the stream once connected."""
+        """asyncio. Takes over the socket whatever happens, the stream once the child has the connection."""
         try:
             ours = _begin_connecting(connection, target)
-            self._made.add(ours)
-            try:
-                await _wait_connected(connection)
-            except BaseException:
-                self._made.discard(ours)
-                raise
         except BaseException:
             reset_socket(connection)
             raise
-        stream.accept()
+        self._made.add(ours)
         try:
-            splice = await self._joints.to_stream(connection, stream)
+            await _wait_connected(connection)
+            held = await self._joints.hold(connection)
+            try:
+                if self._handover is not None:
+                    await self._handover.accepted(connection, target, stream.is_closing)
+            except BaseException:
+                reset(held.transport)
+                raise
         except BaseException:
             self._made.discard(ours)
             raise
-        splice.done.add_done_callback(lambda _: self._made.discard(ours))
+        stream.accept()
+        splice = self._joints.held_to_stream(held, stream)
+        splice.done.add_done_callback(lambda _: self._ended(ours, target))
+
+    def _ended(self, ours: Endpoint, target: Endpoint) -> None:
+        self._made.discard(ours)
+        if self._handover is not None and not self._closed:
+            self._handover.may_accept_next(target)
 
 
 def _begin_connecting(connection: socket.socket, target: Endpoint) -> Endpoint:
@@ -241,6 +276,28 @@ def _begin_connecting(connection: socket.socket, target: Endpoint) -> Endpoint:
 
 
 async def _wait_connected(connection: socket.socket) -> None:
+    """Takes over the socket if it fails."""
+    try:
+        if not _is_connected(connection):
+            await _wait_writable(connection)
+        error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, "connect")
+    except BaseException:
+        reset_socket(connection)
+        raise
+
+
+def _is_connected(connection: socket.socket) -> bool:
+    """Within one host it mostly is by the time that connect(2) returns, EINPROGRESS or not."""
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+async def _wait_writable(connection: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     writable = asyncio.Event()
     loop.add_writer(connection, writable.set)
@@ -249,6 +306,3 @@ async def _wait_connected(connection: socket.socket) -> None:
             await writable.wait()
     finally:
         loop.remove_writer(connection)
-    error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if error:
-        raise OSError(error, "connect")

@@ -64,12 +64,25 @@ class Joints:
             raise
         return made.splice
 
+    async def hold(self, connection: socket.socket) -> Held:
+        """Takes over a connected, non-blocking socket, whatever happens, and reads nothing of it yet."""
+        held = Held()
+        try:
+            await self._loop.connect_accepted_socket(lambda: held, connection)
+        except BaseException:
+            reset_socket(connection)
+            raise
+        return held
+
+    def held_to_stream(self, held: Held, stream: MuxStream) -> Splice:
+        """Joins what was held to a stream and takes both over; at once, nothing is waited for."""
+        return held.hand_over(self._splice, stream)
+
     async def to_socket(self, left: socket.socket, right: socket.socket) -> Splice:
         """Joins two connected, non-blocking sockets and takes both over, whatever happens."""
         try:
-            early = _Early()
-            transport, _ = await self._loop.connect_accepted_socket(lambda: early, right)
-            made = _Made(lambda other: early.hand_over(self._splice, transport, other))
+            held = await self.hold(right)
+            made = _Made(lambda other: held.hand_over(self._splice, other))
             await self._loop.connect_accepted_socket(lambda: made, left)
         except BaseException:
             reset_socket(left)
@@ -101,15 +114,17 @@ class _Made(asyncio.Protocol):
         self.splice = self._on_made(transport)
 
 
-class _Early(asyncio.Protocol):
+class Held(asyncio.Protocol):
     """Keeps what comes until there is another side. Reading is paused, but Python before 3.11.5 reads on."""
 
     def __init__(self) -> None:
+        self.transport: asyncio.Transport
         self._data: list[bytes] = []
         self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
         transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -120,12 +135,9 @@ class _Early(asyncio.Protocol):
         return True
 
     def hand_over(
-        self,
-        splice: Callable[[asyncio.Transport, asyncio.Transport, bool], Splice],
-        transport: asyncio.Transport,
-        other: asyncio.Transport,
+        self, splice: Callable[[asyncio.Transport, asyncio.Transport, bool], Splice], other: asyncio.Transport
     ) -> Splice:
         other.writelines(self._data)
         if self._ended:
             other.write_eof()
-        return splice(transport, other, self._ended)
+        return splice(self.transport, other, self._ended)

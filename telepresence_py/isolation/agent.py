@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-from telepresence_py.isolation import graft, mounts, network
+from telepresence_py.isolation import diagnosis, graft, mounts, network
 from telepresence_py.isolation.first_process import start_first_process
 from telepresence_py.isolation.messages import (
     MOST_DESCRIPTORS,
@@ -96,6 +96,9 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
     if os.getppid() != session:
         sys.exit("the session process ended meanwhile")
     sockets, notices = network.bring_up(view.addresses)
+    diagnoses = diagnosis.open_wire()
+    if diagnoses is not None:
+        sockets.append(("diagnosis", diagnoses))
     with taking(Step.MOUNTS):
         volumes = mounts.carry_out(plan, {path: contents[path] for path in plan.files}, placeholders)
     with taking(Step.INIT):

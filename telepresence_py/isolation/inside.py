@@ -12,6 +12,7 @@ from socket import socket as Socket
 
 import trio
 
+from telepresence_py.isolation.diagnosis import Diagnosis
 from telepresence_py.isolation.listening import listening_ports
 from telepresence_py.isolation.messages import Handed, Refused, decode, socket_request
 from telepresence_py.isolation.network import CAPTURE_PORT, LOOPBACK_PORT
@@ -26,7 +27,7 @@ class Inside:
     listens. `udp_sockets` receive datagrams with the address that was meant as ancillary data
     (IP_RECVORIGDSTADDR, IPV6_RECVORIGDSTADDR); `raw_sockets` (by family, IPPROTO_RAW) send whole IP packets
     to the child. A family in which the pod has no address has none of these but a loopback listener. All are
-    non-blocking.
+    non-blocking. `diagnosis` tells how far connections to the child have come; None where the kernel does not.
 
     `volume_directories` (by path) are to be filled through their descriptors; the child sees them at their
     paths. `namespaces` (user, net, uts, mnt, pid) are for setns, in this order; the mount namespace's root
@@ -49,6 +50,8 @@ class Inside:
         self.loopback_listeners = _sockets(handed.get("loopback", []))
         self.udp_sockets = _sockets(handed.get("udp", []))
         self.raw_sockets = {int(each.family): each for each in _sockets(handed.get("raw", []))}
+        self._wires = _sockets(handed.get("diagnosis", []))
+        self.diagnosis = Diagnosis(self._wires[0]) if self._wires else None
         self.volume_directories = _by_detail(handed, "volume")
         self.namespaces = _by_detail(handed, "namespace")
         self._tables = handed["network-tables"][0]
@@ -121,6 +124,7 @@ class Inside:
             *self.loopback_listeners,
             *self.udp_sockets,
             *self.raw_sockets.values(),
+            *self._wires,
         ):
             each.close()
         for descriptor in (*self.volume_directories.values(), *self.namespaces.values(), self._tables):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,16 @@ class PortMap:
     pod_port: int
     child_port: int
     name: str = ""
+
+
+class Reception(Enum):
+    """How far a connection to the child has come, as the kernel tells of the child's end of it."""
+
+    TAKEN = "the child has accepted it"
+    QUEUED = "it waits for the child to accept it"
+    DEFERRED = "the child's kernel waits for the first bytes (TCP_DEFER_ACCEPT)"
+    UNSEEN = "there is no such connection, though somebody listens"
+    NOBODY = "there is no such connection, and nobody listens"
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 _PIVOT_ROOT_NUMBERS = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "s390x": 217, "ppc64le": 203}
 _SFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
+_TFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
+_CLOCK_MONOTONIC = 1
 _SIGINFO_BYTES = 128
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -153,3 +155,19 @@ def read_signals(fd: int) -> list[SignalReceived]:
             # ssi_trapno, ssi_status
             number, _, code, pid, uid, *_, status = struct.unpack_from("=IiiIIiIIIIi", data, offset)
             received.append(SignalReceived(number, code, pid, uid, status))
+
+
+def timerfd() -> int:
+    """A timer of CLOCK_MONOTONIC as a descriptor that is readable once it is due (timerfd_create(2)).
+
+    Non-blocking and close-on-exec; the caller closes it. Finer than what poll and epoll_wait round up to.
+    """
+    made = _libc.timerfd_create(ctypes.c_int(_CLOCK_MONOTONIC), ctypes.c_int(_TFD_NONBLOCK_CLOEXEC))
+    return _checked(made, "timerfd_create")
+
+
+def set_timer(fd: int, seconds: float) -> None:
+    """Make a `timerfd` due in so many seconds from now, once; what was set before is forgotten."""
+    whole, rest = divmod(max(1, round(seconds * 1e9)), 1_000_000_000)
+    wanted = struct.pack("@llll", 0, 0, whole, rest)
+    _checked(_libc.timerfd_settime(ctypes.c_int(fd), ctypes.c_int(0), wanted, None), "timerfd_settime")

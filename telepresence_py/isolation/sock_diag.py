@@ -1,0 +1,99 @@
+"""PURE. What the kernel is asked about TCP sockets, and its answers: sock_diag(7), <linux/inet_diag.h>.
+
+A request for one socket names both its ends; where no such connection is, the kernel answers with the socket
+that listens for it. Addresses of IPv4 are asked for as IPv4 also when the listener is one of IPv6.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+ESTABLISHED = 1
+SYN_RECEIVED = 3
+LISTENING = 10
+"""Of enum tcp_state in <net/tcp_states.h>."""
+
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST = 0x001
+_NLM_F_DUMP = 0x300
+_NLMSG_ERROR = 2
+_NLMSG_DONE = 3
+
+_HEADER = struct.Struct("=IHHII")
+_REQUEST = struct.Struct("=BBBBI")
+_ENDS = struct.Struct(">HH16s16s")
+_INTERFACE_AND_COOKIE = struct.Struct("=IQ")
+_ANY_COOKIE = _INTERFACE_AND_COOKIE.pack(0, (1 << 64) - 1)
+_ALL_STATES = 0xFFFFFFFF
+# family, state, timer, retransmissions; ports; addresses; interface, cookie; expiry, queues, user, inode
+_ANSWER = struct.Struct("=BBBB2s2s16s16sIQIIIII")
+
+End = tuple[str, int]
+"""An IP address in text, and a port."""
+
+
+class SocketRow(NamedTuple):
+    """`inode` is 0 while, or since, no process owns the socket. Of a listener `queue` counts those that wait to
+    be accepted, and more than `queue_limit` there cannot be."""
+
+    state: int
+    port: int
+    peer_port: int
+    cookie: int
+    queue: int
+    queue_limit: int
+    inode: int
+
+
+class Answers(NamedTuple):
+    """A datagram of the kernel's. `errno` of the refusal, else 0; `is_last` ends a dump."""
+
+    rows: tuple[SocketRow, ...]
+    errno: int
+    is_last: bool
+
+
+def connection_request(own: End, peer: End) -> bytes:
+    """For the one socket with these ends; answered by a single row, or ENOENT."""
+    family = socket.AF_INET6 if ":" in own[0] else socket.AF_INET
+    ends = _ENDS.pack(own[1], peer[1], socket.inet_pton(family, own[0]), socket.inet_pton(family, peer[0]))
+    return _request(family, _ALL_STATES, ends, 0)
+
+
+def listeners_request(family: int) -> bytes:
+    """For all sockets of the family that listen; answered by a dump."""
+    return _request(family, 1 << LISTENING, bytes(_ENDS.size), _NLM_F_DUMP)
+
+
+def _request(family: int, states: int, ends: bytes, flags: int) -> bytes:
+    body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, states) + ends + _ANY_COOKIE
+    return _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | flags, 0, 0) + body
+
+
+def read_answers(datagram: bytes) -> Answers:
+    """The rows of a datagram, and what it says of the request."""
+    rows: list[SocketRow] = []
+    for kind, start in _messages(datagram):
+        if kind == _NLMSG_ERROR:
+            (negative_errno,) = struct.unpack_from("=i", datagram, start)
+            return Answers(tuple(rows), -negative_errno, True)
+        if kind == _NLMSG_DONE:
+            return Answers(tuple(rows), 0, True)
+        _, state, _, _, port, peer_port, _, _, _, cookie, _, queue, limit, _, inode = _ANSWER.unpack_from(
+            datagram, start
+        )
+        ports = int.from_bytes(port, "big"), int.from_bytes(peer_port, "big")
+        rows.append(SocketRow(state, *ports, cookie, queue, limit, inode))
+    return Answers(tuple(rows), 0, False)
+
+
+def _messages(datagram: bytes) -> Iterator[tuple[int, int]]:
+    """Kind and start of each body."""
+    start = 0
+    while start + _HEADER.size <= len(datagram):
+        length, kind, *_ = _HEADER.unpack_from(datagram, start)
+        yield kind, start + _HEADER.size
+        start += max(_HEADER.size, (length + 3) & ~3)
