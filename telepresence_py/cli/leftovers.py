@@ -15,7 +15,7 @@ from telepresence_py.cli.render import Screen
 from telepresence_py.cluster.client import open_cluster
 from telepresence_py.cluster.protected import is_protected, protected_patterns
 from telepresence_py.model.errors import PreconditionFailed, TelepresenceError
-from telepresence_py.model.events import Level
+from telepresence_py.model.events import Event, Report
 from telepresence_py.model.intent import ClusterChoice
 from telepresence_py.model.records import SessionRecord
 from telepresence_py.process.records import live_sessions, runtime_directory
@@ -49,13 +49,25 @@ def show_sessions(choice: ClusterChoice, as_json: bool) -> None:
 
 
 def restore_workloads(choice: ClusterChoice, screen: Screen, workload: str | None, force: bool) -> None:
-    """Restore one workload, or with None all of the namespace, and tell what was done."""
-    removed = trio.run(_restore, choice, screen, workload, force)
-    if not removed:
-        screen.say(f"nothing to restore{'' if workload is None else f' for {workload}'}", Level.NOTICE)
-        return
-    for name in sorted({leftover.workload for leftover in removed}):
-        screen.say(f"{name} is restored", Level.NOTICE)
+    """Restore one workload, or with None all of the namespace; the session's events tell what is done.
+
+    PreconditionFailed when an original did not come back in time.
+    """
+    done: set[object] = set()
+
+    def report(event: Event) -> None:
+        if event.name == "restored":
+            done.update(event.data.get("pods", ()))  # type: ignore[arg-type]
+        screen.report(event)
+
+    found = trio.run(_restore, choice, screen, report, workload, force)
+    if not found:
+        screen.say(f"nothing to restore{'' if workload is None else f' for {workload}'}")
+    if late := sorted({leftover.workload for leftover in found if leftover.pod_name not in done}):
+        raise PreconditionFailed(
+            f"the original of {' and '.join(late)} did not become Ready in time; kubectl describe tells "
+            "why, and this may be run again"
+        )
 
 
 async def _pods_of(choice: ClusterChoice) -> tuple[str, tuple[Leftover, ...]]:
@@ -64,12 +76,12 @@ async def _pods_of(choice: ClusterChoice) -> tuple[str, tuple[Leftover, ...]]:
 
 
 async def _restore(
-    choice: ClusterChoice, screen: Screen, workload: str | None, force: bool
+    choice: ClusterChoice, screen: Screen, report: Report, workload: str | None, force: bool
 ) -> tuple[Leftover, ...]:
     async with open_cluster(choice) as cluster:
         if is_protected(cluster.context, protected_patterns(os.environ)):
             _confirm(screen, cluster.context)
-        return await restore_leftovers(cluster, screen.report, workload, force)
+        return await restore_leftovers(cluster, report, workload, force)
 
 
 def _confirm(screen: Screen, context: str) -> None:
