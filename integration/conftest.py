@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -138,4 +140,6 @@ def static_probe(user: PlainUser) -> Path:
     """The probe as a static binary that the plain user can run."""
     directory = GROUND / "bin" if user.runs.is_relative_to(GROUND) else cache_directory() / "probe"
     directory.mkdir(parents=True, exist_ok=True, mode=0o755)
+    if shutil.which("go") is None:  # the one that the cluster was built with
+        os.environ["PATH"] += f":{cache_directory() / 'cluster' / 'go' / 'bin'}"
     return build_static_probe(directory)
