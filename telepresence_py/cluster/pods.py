@@ -63,12 +63,15 @@ async def delete_pod(cluster: Cluster, name: str, uid: str) -> bool:
 async def follow_log(cluster: Cluster, name: str, container: str, on_line: Callable[[str], bool]) -> Answer:
     """The container's log from its beginning, until `on_line` returns True or the container ends.
 
-    The answer is not raised when it is a refusal: 400 while the container does not run yet. NoAnswer when the
-    connection breaks.
+    The answer is not raised when it is a refusal that may pass: 400 while the container does not run yet.
+    NoAnswer when the connection breaks; NoRights, ClusterUnreachable (credentials) are raised.
     """
     query = (("container", container), ("follow", "true"))
     call = Call("get", PODS, name, "log", query=query)
-    return await cluster.follow(call, lambda line: on_line(line.decode(errors="replace")))
+    answer = await cluster.follow(call, lambda line: on_line(line.decode(errors="replace")))
+    if answer.status in (401, 403):
+        raise explain(call, cluster.where, answer)
+    return answer
 
 
 async def read_log(cluster: Cluster, name: str, container: str, lines: int = 50) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import trio
 from telepresence_py.cluster import client as client_module
 from telepresence_py.model.errors import (
     ClusterUnreachable,
+    NoRights,
     PreconditionFailed,
     SessionLost,
     WorkloadHeld,
@@ -243,6 +244,20 @@ def test_an_image_that_is_no_sidecar_says_nothing_and_is_told(cluster, session):
     refused(
         cluster, session, PreconditionFailed, r"ended at once \(container app Error\), and said last: usage"
     )
+
+
+def test_who_may_not_read_the_log_is_told_so(cluster, session):
+    with_orders(cluster)
+    cluster.refuse = lambda method, path, body: (403, "no") if "/log?" in path else None
+    refused(cluster, session, NoRights, "get pods/log")
+
+
+def test_a_log_that_is_not_there_yet_is_asked_for_again(cluster, session):
+    with_orders(cluster)
+    answers = iter([(400, "container is waiting to start"), (404, "no such container")])
+    cluster.refuse = lambda method, path, body: next(answers, None) if "/log?" in path else None
+    session.run(in_place)
+    assert "in-place" in session.names
 
 
 def test_a_quota_that_is_full_stops_before_anything_is_touched(cluster, session):
