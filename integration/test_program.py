@@ -22,12 +22,18 @@ BINARY = bytes(range(256)) * 4000
 
 
 @pytest.fixture(scope="module")
-def worker(town: Namespace) -> Iterator[Before]:
+def deployed_worker(town: Namespace) -> Before:
     """A workload without ports, which is in place as soon as it is adopted."""
     settle(town, probe_config_map(), Workload("worker", listen=(), ports=(), service=False).deployment())
-    before = remember(town, "worker")
-    yield before
-    assert_restored(before)
+    return remember(town, "worker")
+
+
+@pytest.fixture
+def worker(deployed_worker: Before, townsman: Product) -> Iterator[Before]:
+    """The same, before every test as it was at first."""
+    yield deployed_worker
+    townsman.end_all()
+    assert_restored(deployed_worker)
 
 
 def test_streams_directory_arguments_and_exit_code_are_the_childs(worker: Before, townsman: Product) -> None:
@@ -42,7 +48,6 @@ def test_streams_directory_arguments_and_exit_code_are_the_childs(worker: Before
     assert running.wait() == 7
     assert running.out_file.read_bytes() == BINARY, "stdout is the child's alone, byte for byte"
     assert "\n".join((*words, str(townsman.directory))) in running.err
-    assert_restored(worker)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL", "SIGSEGV"])
@@ -52,7 +57,6 @@ def test_a_child_that_a_signal_ended_gives_128_and_its_number(
     ended = townsman.run("swap", "worker", "--", "sh", "-c", f"kill -{name.removeprefix('SIG')} $$")
     assert ended.code == 128 + signal.Signals[name]
     assert ended.out == ""
-    assert_restored(worker)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT", "SIGUSR1"])
@@ -95,7 +99,6 @@ def test_in_a_terminal_the_child_is_its_foreground_job(worker: Before, townsman:
     terminal.type(INTERRUPT)
     terminal.wait_screen(r"interrupted")
     assert terminal.wait() == 5
-    assert_restored(worker)
 
 
 def test_a_shell_suspends_and_resumes_the_swap_as_one_job(worker: Before, townsman: Product) -> None:
@@ -114,18 +117,16 @@ def test_a_shell_suspends_and_resumes_the_swap_as_one_job(worker: Before, townsm
     shell.type("echo code $?.\n")
     shell.wait_screen(r"code 3\.", 60)
     shell.type("exit\n")
-    assert_restored(worker)
 
 
 def test_without_a_command_it_is_the_users_shell(worker: Before, townsman: Product) -> None:
     terminal = townsman.terminal("swap", "worker", environment={"PS1": "inside> "})
     terminal.wait_screen(r"In place: ", 60)
-    terminal.type("cat /etc/hostname; echo shell is $0\n")
-    terminal.wait_screen(r"^worker-.*-tp-")
+    terminal.type("sed 's/^/host name: /' /etc/hostname; echo shell is $0\n")
+    terminal.wait_screen(r"host name: worker-.*-tp-1")
     terminal.wait_screen(r"shell is .*bash")
     terminal.type("exit 4\n")
     assert terminal.wait() == 4
-    assert_restored(worker)
 
 
 @pytest.mark.parametrize(("code", "make"), [(127, "absent"), (126, "not executable"), (126, "a directory")])
@@ -151,11 +152,13 @@ def test_quiet_says_nothing(worker: Before, townsman: Product) -> None:
 
 def test_a_log_file_has_everything_and_stderr_every_step(worker: Before, townsman: Product) -> None:
     log = townsman.directory / "told.log"
-    ended = townsman.run("swap", "worker", "--verbose", "--log-file", str(log), "--", "true")
-    assert ended.code == 0
-    assert "In place: " in ended.err
-    assert "In place: " in log.read_text()
-    assert not re.search(r"s3cret|Bearer|eyJ", ended.err + log.read_text()), "no secret is told"
+    options = ("--verbose", "--log-file", str(log))
+    with swapped(townsman, "worker", *options, child=python_probe(townsman)) as swap:
+        assert swap.end() == 0
+    for told in (swap.running.err, log.read_text()):
+        for step in ("Created pod", "Connected to", "In place: ", "Restored"):
+            assert step in told
+        assert not re.search(r"s3cret|Bearer|eyJ", told), "no secret is told"
 
 
 def test_help_is_there_at_once(townsman: Product) -> None:

@@ -181,6 +181,12 @@ def ask_err(text: str) -> int:
     return os.write(2, text.encode())
 
 
+def ask_leave(status: int = 0) -> None:
+    """End as a good citizen: whoever knocked is served, then exit."""
+    close_all()
+    sys.exit(status)
+
+
 def ask_die(status: int = 0, signal_name: str = "") -> None:
     """End at once, by exit status or by a signal's default action."""
     if signal_name:
@@ -251,6 +257,8 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 
 class HttpServer(http.server.ThreadingHTTPServer):
+    daemon_threads = False  # closing waits for the answers under way
+
     def __init__(self, listener: socket.socket) -> None:
         super().__init__(listener.getsockname()[:2], Answer, bind_and_activate=False)
         self.socket.close()
@@ -318,6 +326,11 @@ def listen_udp(address: str, port: int) -> Callable[[], None]:
     return listening(sock, serve)
 
 
+def close_all() -> None:
+    while listeners:
+        listeners.popitem()[1]()
+
+
 def listening(sock: socket.socket, loop: Callable[[], None]) -> Callable[[], None]:
     threading.Thread(target=loop, daemon=True).start()
 
@@ -346,6 +359,7 @@ def answer_questions() -> None:
     for line in sys.stdin:
         sys.stdout.write(json.dumps(reply(line)) + "\n")
         sys.stdout.flush()
+    close_all()
 
 
 def serve_until_term() -> None:
@@ -354,6 +368,7 @@ def serve_until_term() -> None:
     term.wait()
     leaving.set()
     threading.Event().wait(LINGER_SECONDS)
+    close_all()
 
 
 def main() -> None:

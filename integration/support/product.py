@@ -211,6 +211,8 @@ class Product:
         """SIGTERM to whatever still runs, then SIGKILL; pipes and terminals closed."""
         for running in reversed(self._started):
             process = running.process
+            if isinstance(running, Terminal):
+                running.close()  # an interactive shell ends by the hang-up alone
             if process.poll() is None:
                 process.terminate()
                 try:
@@ -218,8 +220,6 @@ class Product:
                 except subprocess.TimeoutExpired:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait(5)
-            if isinstance(running, Terminal):
-                running.close()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
                     with contextlib.suppress(BrokenPipeError):
