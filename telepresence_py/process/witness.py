@@ -20,6 +20,7 @@ _NAME = b"tp-witness"
 _PR_SET_NAME = 15
 # kill(2) walks the group newest first, so the witness has the signal before the CLI; this is for doubt
 _PATIENCE_SECONDS = 0.01
+_ANSWER_SECONDS = 1.0
 _HIGHEST_DESCRIPTOR = 1 << 20
 
 
@@ -35,19 +36,18 @@ class Witness:
 
     def also_got(self, number: int) -> bool:
         """Whether the signal, which the CLI got just now, reached the witness too. Asked once per signal."""
-        if self._is_stopped():
-            # by a SIGSTOP to the group, after which the CLI alone was continued: start afresh
-            self._end()
-            self._fork()
-            return False
         try:
             self._line.send(bytes([number]))
             return self._line.recv(1) == b"y"
-        except ConnectionError:
+        except OSError:
+            # dead, or stopped by a SIGSTOP to the group after which the CLI alone was continued: start afresh
+            self._end()
+            self._fork()
             return False
 
     def _fork(self) -> None:
         self._line, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._line.settimeout(_ANSWER_SECONDS)
         self._pid = os.fork()
         if self._pid == 0:
             _watch(other.fileno())
@@ -57,10 +57,6 @@ class Witness:
         self._line.close()
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
-
-    def _is_stopped(self) -> bool:
-        text = Path(f"/proc/{self._pid}/stat").read_text(encoding="utf-8", errors="replace")
-        return text.rpartition(")")[2].split()[0] == "T"
 
 
 def _watch(line: int) -> NoReturn:
