@@ -24,7 +24,7 @@ async def settle() -> None:
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Runs the coroutine function `test` in a fresh loop; what the loop's exception handler hears fails the test."""
+    """Runs the coroutine function `test` in a fresh loop; what the loop's exception handler hears fails it."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -78,5 +78,5 @@ def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[
 
 async def until(condition: Callable[[], bool]) -> None:
     """Turns the loop until `condition` holds; the test's deadline bounds it."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - any state may be asked for, so nobody can announce it
         await asyncio.sleep(0.001)

@@ -62,8 +62,8 @@ class MemoryWire:
 
 
 class MuxPair:
-    """Two muxes that talk: `laptop` (odd streams) and `pod` (even). Streams that one end opened arrive in the list
-    of the other, or at its `on_open`."""
+    """Two muxes that talk: `laptop` (odd streams) and `pod` (even). Streams that one end opened arrive in the
+    list of the other, or at its `on_open`."""
 
     def __init__(self, seed: int = 0, capacity: int = 128 << 10) -> None:
         dice = random.Random(seed)
@@ -80,13 +80,13 @@ class MuxPair:
         self.laptop = Mux(
             self.laptop_wire,
             1,
-            lambda stream: self.on_open_at_laptop(stream),
-            lambda fields: self.on_message_at_laptop(fields),
+            lambda stream: self.on_open_at_laptop(stream),  # noqa: PLW0108 - assigned later
+            lambda fields: self.on_message_at_laptop(fields),  # noqa: PLW0108 - assigned later
         )
         self.pod = Mux(
             self.pod_wire,
             2,
-            lambda stream: self.on_open_at_pod(stream),
-            lambda fields: self.on_message_at_pod(fields),
+            lambda stream: self.on_open_at_pod(stream),  # noqa: PLW0108 - assigned later
+            lambda fields: self.on_message_at_pod(fields),  # noqa: PLW0108 - assigned later
         )
         self.laptop_wire.mux, self.pod_wire.mux = self.laptop, self.pod

@@ -6,6 +6,8 @@ import errno
 import os
 import select
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -25,19 +27,20 @@ def test_setns_refuses_a_descriptor_that_is_no_namespace() -> None:
 
 
 def test_signalfd_tells_who_sent_a_signal() -> None:
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    fd = kernel.signalfd([signal.SIGUSR1, signal.SIGUSR2])
-    try:
-        assert kernel.read_signals(fd) == []
-        os.kill(os.getpid(), signal.SIGUSR2)
-        (received,) = kernel.read_signals(fd)
-    finally:
-        os.close(fd)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    assert received.number == signal.SIGUSR2
-    assert received.sender_pid == os.getpid()
-    assert received.sender_uid == os.getuid()
-    assert received.code == 0
+    # in a process of its own: here another thread, which does not block the signal, could get it
+    code = (
+        "import os, signal\n"
+        "from telepresence_py.process import kernel\n"
+        "fd = kernel.signalfd([signal.SIGUSR1, signal.SIGUSR2])\n"
+        "assert kernel.read_signals(fd) == []\n"
+        "os.kill(os.getpid(), signal.SIGUSR2)\n"
+        "(received,) = kernel.read_signals(fd)\n"
+        "assert received.number == signal.SIGUSR2\n"
+        "assert received.sender_pid == os.getpid()\n"
+        "assert received.sender_uid == os.getuid()\n"
+        "assert received.code == 0\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
 
 def test_signalfd_tells_a_childs_status() -> None:

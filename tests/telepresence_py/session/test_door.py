@@ -67,18 +67,18 @@ def test_a_command_line_that_goes_away_ends_whatever_is_waited_for(ends):
 
 
 def test_namespaces_arrive_as_open_descriptors(ends):
-    async def main():
-        with open(os.devnull) as null:
-            async with open_door(ends[0]) as door, trio.open_nursery() as nursery:
-                nursery.start_soon(door.start_child, {"A": "1"}, {"user": null.fileno(), "net": null.fileno()})
-                (arrival,) = await _receive(ends[1], 1)
-                assert arrival.message == StartChild({"A": "1"}, ("user", "net"))
-                assert [os.readlink(f"/proc/self/fd/{fd}") for fd in arrival.descriptors] == [os.devnull] * 2
-                for descriptor in arrival.descriptors:
-                    os.close(descriptor)
-                ends[1].send(ChildStarted(42))
+    async def main(null):
+        async with open_door(ends[0]) as door, trio.open_nursery() as nursery:
+            nursery.start_soon(door.start_child, {"A": "1"}, {"user": null, "net": null})
+            (arrival,) = await _receive(ends[1], 1)
+            assert arrival.message == StartChild({"A": "1"}, ("user", "net"))
+            assert [os.readlink(f"/proc/self/fd/{fd}") for fd in arrival.descriptors] == [os.devnull] * 2
+            for descriptor in arrival.descriptors:
+                os.close(descriptor)
+            ends[1].send(ChildStarted(42))
 
-    trio.run(main)
+    with open(os.devnull) as null:
+        trio.run(main, null.fileno())
 
 
 def test_the_childs_status_is_known_when_it_ended(ends):
