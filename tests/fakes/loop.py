@@ -24,7 +24,8 @@ async def settle() -> None:
 
 
 def in_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Runs the coroutine function `test` in a fresh loop; what the loop's exception handler hears fails it."""
+    """Runs the coroutine function `test` in a fresh loop; what the loop's exception handler hears fails
+    it."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
