@@ -74,6 +74,7 @@ make_cgroups() { # version 1: one in each hierarchy; version 2: one
 
 write_node_configuration() {
     local n=$1 dir=$state/node$1
+    # imageGCHighThresholdPercent 100: never; an image that was loaded cannot be pulled again
     # restrict_oom_score_adj: without CAP_SYS_RESOURCE (a CI container) a score cannot be lowered
     cat >"$dir/containerd.toml" <<TOML
 version = 2
@@ -113,6 +114,7 @@ clusterDomain: cluster.local
 containerRuntimeEndpoint: unix://$dir/containerd.sock
 volumePluginDir: /var/lib/kubelet/volume-plugins
 failSwapOn: false
+imageGCHighThresholdPercent: 100
 syncFrequency: 5s
 nodeStatusUpdateFrequency: 5s
 evictionHard: {memory.available: "100Mi", nodefs.available: "1%", imagefs.available: "1%", nodefs.inodesFree: "1%"}
