@@ -41,6 +41,7 @@ class Screen:
         self._log: TextIO | None = None
         self._live = ""
         self._child_runs = False
+        self._child_wrote = False
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -63,8 +64,8 @@ class Screen:
         if not self._is_wanted(event.level):
             return
         if event.level is Level.STEP and self._is_terminal and not (self._child_runs or self.wanted.verbose):
-            self._live = event.text
-            self._write(f"{_CLEAR_LINE}{_DIM}{PREFIX}{_fitting(event.text)}{_PLAIN}")
+            start, self._live = self._line_start(), event.text
+            self._write(f"{start}{_DIM}{PREFIX}{_fitting(event.text)}{_PLAIN}")
         else:
             self._line(event)
 
@@ -79,7 +80,7 @@ class Screen:
 
     def child_begins(self) -> None:
         self.settle()
-        self._child_runs = True
+        self._child_runs = self._child_wrote = True
 
     def child_ended(self) -> None:
         self._child_runs = False
@@ -96,13 +97,23 @@ class Screen:
         return level is not Level.DETAIL or self.wanted.verbose
 
     def _line(self, event: Event) -> None:
-        again, self._live = self._live, ""
+        start, self._live = self._line_start(), ""
         elapsed = f"[{time.monotonic() - self._began:6.2f} s] " if self.wanted.verbose else ""
         colour = {Level.WARNING: _YELLOW, Level.NOTICE: ""}.get(event.level, _DIM)
         text = self._coloured(colour, f"{PREFIX}{elapsed}{event.text}")
-        # a child may have left the cursor anywhere, and its terminal without the translation of newlines
-        start = _CLEAR_LINE if again else "\r" if self._is_terminal else ""
+        # a child may have switched the translation of newlines off
         self._write(f"{start}{text}" + ("\r\n" if self._is_terminal else "\n"))
+
+    def _line_start(self) -> str:
+        """What leads to an empty line, of which only a live line of ours is ever cleared away."""
+        if not self._is_terminal:
+            return ""
+        if not self._child_wrote:
+            return _CLEAR_LINE
+        self._child_wrote = self._child_runs
+        # the child left the cursor anywhere: a line's width of blanks ends on the next line unless it began
+        # on an empty one (zsh does so before its prompt)
+        return " " * _width() + "\r"
 
     def _coloured(self, colour: str, text: str) -> str:
         return f"{colour}{text}{_PLAIN}" if colour and self._is_terminal else text
@@ -128,13 +139,18 @@ def _is_terminal(stream: TextIO) -> bool:
         return False
 
 
+def _width() -> int:
+    """Columns of the terminal; 0 when it does not tell."""
+    try:
+        return os.get_terminal_size(2).columns
+    except OSError:
+        return 0
+
+
 def _fitting(text: str) -> str:
     """Cut to the terminal's width: a live line that wraps cannot be cleared."""
-    try:
-        width = os.get_terminal_size(2).columns - len(PREFIX) - 1
-    except OSError:
-        width = 80
-    return text if len(text) <= width or width < 20 else text[: width - 1] + "…"
+    room = _width() - len(PREFIX) - 1
+    return text if len(text) <= room or room < 20 else text[: room - 1] + "…"
 
 
 def _open_log(path: str) -> TextIO:

@@ -33,6 +33,7 @@ class Person:
             modes = termios.tcgetattr(0)
             modes[3] |= termios.NOFLSH
             termios.tcsetattr(0, termios.TCSANOW, modes)
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
             os.execvpe(self._command[0], list(self._command), dict(self._environment))
         self._pidfd = os.pidfd_open(self.pid)
         return self

@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from telepresence_py.cli import render
 from telepresence_py.cli.render import Screen, Wanted
 from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.model.events import Event, Level
@@ -55,9 +56,24 @@ def test_while_the_child_runs_only_whole_lines_are_written():
         screen.report(STEP)
         screen.child_begins()
         assert stream.getvalue().endswith("\n")
+        before = len(stream.getvalue())
         screen.report(STEP)
         assert stream.getvalue().endswith("\r\n")
-        assert "\x1b[K" not in stream.getvalue().splitlines()[-1]
+        assert "\x1b[K" not in stream.getvalue()[before:]
+
+
+def test_the_end_of_what_the_child_wrote_is_not_cleared_away(monkeypatch):
+    monkeypatch.setattr(render, "_width", lambda: 10)
+    stream = FakeTerminal()
+    with Screen(stream, Wanted()) as screen:
+        screen.child_begins()
+        stream.write("no end")
+        screen.child_ended()
+        screen.report(STEP)
+        screen.report(STEP)
+    first, second = stream.getvalue().split("\x1b[2m")[:2]
+    assert first == f"no end{' ' * 10}\r"
+    assert second.endswith("\r\x1b[K")
 
 
 def test_verbose_shows_details_with_times():

@@ -208,6 +208,13 @@ def test_a_hang_up_ends_the_child_and_restores(swapping, script):
     assert swapping.heard_tags()[-1] == "restored"
 
 
+def test_an_unfinished_line_of_the_child_stays_on_the_terminal(swapping):
+    with swapping.at_terminal("sh", "-c", "printf 'no end'") as person:
+        assert person.ends() == 0
+    # a terminal of 80 columns shows the blanks on the same line up to its end, and then on the next
+    assert f"no end{' ' * 80}\r" in person.seen
+
+
 def test_a_protected_context_is_asked_about(swapping):
     with swapping.at_terminal("echo", "went", "on", before="confirm") as person:
         person.expects(r"Go on\? \[y/N\] ")
