@@ -39,7 +39,7 @@ class SessionProcess:
             name = signal.Signals(-code).name
             return SessionLost(
                 f"the session process was killed ({name}); the sidecar puts the original back when its grace "
-                "period is over, or at once with: telepresence-py restore"
+                "period is over, and telepresence-py restore KIND/NAME --force does so at once"
             )
         return InternalError(
             f"the session process ended too early (exit code {code}); its log is {self.log}{self._tail()}"
