@@ -4,8 +4,8 @@ The kernel completes a connection as soon as it finds a listener, and resets it 
 accepted. So nothing is sent, and nobody told, before the kernel says that the child has the connection: what
 never came to the child can be given to whoever listens next.
 
-A listener's connections are accepted in their order. It is therefore the oldest that is asked for, often while
-the child is quick; how many wait behind it matters little. Only where several listeners share a port
+A listener's connections are accepted in their order. So it is the oldest that is asked for, often while the
+child is quick; how many wait behind it matters little. Only where several listeners share a port
 (SO_REUSEPORT) may another be next: the others are asked for in turn, more rarely.
 """
 
@@ -33,6 +33,10 @@ child that takes one connection after the other, having to wait for the bytes of
 ASIDE_SECONDS = 0.001
 ASIDE_COUNT = 4
 """So often so many others are asked for."""
+
+PATIENCE_SECONDS = 45.0
+"""After so long a wait (the child stands at a breakpoint) the connection counts as accepted all the same: the
+pod would soon have held it for as long as it may, and reset it."""
 
 UNSEEN_SECONDS = 0.1
 """A connection that stands though the kernel knows nothing of the child's end is one that its listener
@@ -152,7 +156,7 @@ class _Line:
         except OSError:  # not to be told: as though there were no diagnosis
             return True
         if reception is Reception.QUEUED:
-            return False
+            return now - waiting.since > PATIENCE_SECONDS
         if reception in {Reception.TAKEN, Reception.DEFERRED} or _spoke(waiting.connection):
             return True
         if reception is Reception.NOBODY:

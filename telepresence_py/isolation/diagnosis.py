@@ -48,8 +48,8 @@ def open_wire() -> socket.socket | None:
 
 
 class Diagnosis:
-    """On a socket of `open_wire`, which stays the caller's. The kernel answers within send(2), so nothing here
-    waits; a question takes some 10 microseconds. OSError when it does not answer."""
+    """On a socket of `open_wire`, which stays the caller's. The kernel answers within send(2), so nothing
+    here waits; a question takes some 10 microseconds. OSError when it does not answer."""
 
     def __init__(self, wire: socket.socket) -> None:
         self._wire = wire

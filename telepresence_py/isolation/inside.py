@@ -27,7 +27,8 @@ class Inside:
     listens. `udp_sockets` receive datagrams with the address that was meant as ancillary data
     (IP_RECVORIGDSTADDR, IPV6_RECVORIGDSTADDR); `raw_sockets` (by family, IPPROTO_RAW) send whole IP packets
     to the child. A family in which the pod has no address has none of these but a loopback listener. All are
-    non-blocking. `diagnosis` tells how far connections to the child have come; None where the kernel does not.
+    non-blocking. `diagnosis` tells how far connections to the child have come; None where the kernel does
+    not.
 
     `volume_directories` (by path) are to be filled through their descriptors; the child sees them at their
     paths. `namespaces` (user, net, uts, mnt, pid) are for setns, in this order; the mount namespace's root

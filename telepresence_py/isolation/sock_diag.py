@@ -36,8 +36,8 @@ End = tuple[str, int]
 
 
 class SocketRow(NamedTuple):
-    """`inode` is 0 while, or since, no process owns the socket. Of a listener `queue` counts those that wait to
-    be accepted, and more than `queue_limit` there cannot be."""
+    """`inode` is 0 while, or since, no process owns the socket. Of a listener `queue` counts those that wait
+    to be accepted; it is full once they are more than `queue_limit`."""
 
     state: int
     port: int

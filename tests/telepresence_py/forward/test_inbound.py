@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from telepresence_py.forward import inbound as inbound_module
+from telepresence_py.forward.handover import Diagnosis
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
 from telepresence_py.forward.joining import reset_socket
 from telepresence_py.forward.packets import Endpoint, endpoint_of
@@ -32,6 +33,7 @@ class Child:
     listening: dict[int, frozenset[str]] = field(default_factory=dict)
     sockets: int = 0
     gone: bool = False
+    diagnosis: Diagnosis | None = None
     asked: int = 0
     sockets_come: trio.Event | None = None
 
@@ -77,7 +79,7 @@ def in_session(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
 
 @asynccontextmanager
 async def served(child: Child, *ports: PortMap) -> AsyncIterator[tuple[Inbound, MuxTunnel]]:
-    network = ChildNetwork(child.make_socket, lambda: dict(child.listening), (POD,))
+    network = ChildNetwork(child.make_socket, lambda: dict(child.listening), (POD,), child.diagnosis)
     tunnel = MuxTunnel()
     async with trio.open_nursery() as nursery:
         async with serve_inbound(nursery, ports, network) as inbound:
