@@ -1,0 +1,52 @@
+"""What the documents say that a program can check."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from telepresence_py.cli.main import cli
+from telepresence_py.model.errors import TelepresenceError
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document):
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text())
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+def test_every_exit_code_of_an_error_is_documented():
+    text = (ROOT / "docs" / "exit-codes.md").read_text()
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", text, re.MULTILINE)}
+    assert {error.exit_code for error in TelepresenceError.__subclasses__()} == documented
+
+
+def test_every_dependency_is_explained():
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[<>=]", line)[0] for line in project["dependencies"]]
+    assert [name for name in names if f"| {name} |" not in text] == []
+
+
+def test_the_readme_names_only_commands_that_exist():
+    text = (ROOT / "README.md").read_text()
+    named = set(re.findall(r"telepresence-py ([a-z]+)", text))
+    assert isinstance(cli, click.Group)
+    assert named <= set(cli.commands)
+
+
+def test_the_readme_names_only_options_that_exist():
+    text = (ROOT / "README.md").read_text()
+    swap = cli.commands["swap"]
+    known = {option for parameter in swap.params for option in parameter.opts}
+    rows = re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)
+    named = {option for row in rows for option in re.findall(r"`(--?[a-z-]+)", row)}
+    assert named
+    assert named <= known
