@@ -74,9 +74,14 @@ def test_an_unknown_container_names_those_there_are(townsman: Product, untouched
     assert_refused(ended, 66, "mian", "main")
 
 
-def test_an_unknown_port_names_those_there_are(townsman: Product, untouched: Before) -> None:
-    ended = townsman.run("swap", "plain", "-p", "9000:8081", "--", "true", seconds=SOON_SECONDS)
-    assert_refused(ended, 66, "8081", "8080")
+def test_a_port_of_another_container_names_that_container(town: Namespace, townsman: Product) -> None:
+    sibling = Workload("beside", listen=("http:8081",)).main_container()
+    sibling |= {"name": "beside", "ports": [{"name": "beside", "containerPort": 8081}]}
+    settle(town, probe_config_map(), Workload("couple", siblings=(sibling,)).deployment())
+    before = remember(town, "couple")
+    ended = townsman.run("swap", "couple:main", "-p", "9000:8081", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 66, "8081", "beside")
+    assert_nothing_touched(before)
 
 
 def test_an_unknown_context_names_the_nearest(townsman: Product, untouched: Before) -> None:
