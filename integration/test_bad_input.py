@@ -74,6 +74,11 @@ def test_an_unknown_container_names_those_there_are(townsman: Product, untouched
     assert_refused(ended, 66, "mian", "main")
 
 
+def test_an_unknown_port_names_those_there_are(townsman: Product, untouched: Before) -> None:
+    ended = townsman.run("swap", "plain", "-p", "8080:9000", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 66, "9000", "8080")
+
+
 def test_a_port_of_another_container_names_that_container(town: Namespace, townsman: Product) -> None:
     sibling = Workload("beside", listen=("http:8081",)).main_container()
     sibling |= {"name": "beside", "ports": [{"name": "beside", "containerPort": 8081}]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from telepresence_py.cluster.calls import Json
@@ -56,9 +56,10 @@ def choose_container(
 def map_ports(
     template: Json, services: Sequence[Json], container: str, overrides: Sequence[PortOverride], workload: str
 ) -> tuple[PortMap, ...]:
-    """Every declared TCP port and every Service's target port, one to one; an override changes or adds one.
+    """Every declared TCP port and every Service's target port, one to one but for the overrides.
 
-    NamedObjectMissing for a port of another container, BadUsage for a pod port that is given twice.
+    NamedObjectMissing for an override of another container's port or of none at all, BadUsage for a pod
+    port that is given twice.
     """
     spec = template["spec"]
     names = {port["containerPort"]: port.get("name", "") for port in _tcp_ports(spec, container)}
@@ -76,9 +77,19 @@ def map_ports(
             )
         if override.pod_port in laptop:
             raise BadUsage(f"the pod's port {override.pod_port} is given twice with -p")
+        if override.pod_port not in names:
+            raise NamedObjectMissing(_no_such_port(override.pod_port, names, container, workload))
         laptop[override.pod_port] = override.laptop_port
-        names.setdefault(override.pod_port, "")
     return tuple(PortMap(port, laptop.get(port, port), names[port]) for port in sorted(names))
+
+
+def _no_such_port(port: int, names: Mapping[int, str], container: str, workload: str) -> str:
+    known = ", ".join(f"{number} ({name})" if name else str(number) for number, name in sorted(names.items()))
+    there_are = f"there are {known}" if known else "it has no TCP port at all"
+    return (
+        f"-p: container {container} of {workload} declares no TCP port {port}, nor does a Service send "
+        f"there: {there_are}"
+    )
 
 
 def unserved(template: Json, container: str) -> tuple[str, ...]:

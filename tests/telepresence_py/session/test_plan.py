@@ -238,10 +238,13 @@ def test_services_of_other_pods_and_udp_targets_count_for_nothing():
     )
 
 
-def test_an_override_changes_that_port_alone_and_may_add_one():
-    overrides = [PortOverride(18080, 8080), PortOverride(5005, 5005)]
-    assert ports(overrides=overrides, services=[service(target=9090)]) == (
-        PortMap(5005, 5005),
+def test_an_unknown_port_is_refused_naming_those_there_are():
+    with pytest.raises(NamedObjectMissing, match=r"no TCP port 5005.*8080 \(http\), 9090"):
+        ports(overrides=[PortOverride(5005, 5005)], services=[service(target=9090)])
+
+
+def test_an_override_changes_that_port_alone():
+    assert ports(overrides=[PortOverride(18080, 8080)], services=[service(target=9090)]) == (
         PortMap(8080, 18080, "http"),
         PortMap(9090, 9090),
     )
@@ -271,7 +274,7 @@ def test_udp_ports_are_announced_as_not_served():
 
 def test_the_sidecars_own_ports_are_none_of_the_pods():
     helper = {"name": "h", "ports": [{"containerPort": 29022}], "livenessProbe": {"httpGet": {"port": 29023}}}
-    made = plan(snapshot(containers=[app(), helper]), container="app", ports=[PortOverride(1, 29024)])
+    made = plan(snapshot(containers=[app(), helper], services=[service(target=29024)]), container="app")
     assert (made.config.tunnel_port, made.config.health_port) == (29025, 29026)
 
 
