@@ -62,7 +62,7 @@ class Replicas:
             if not is_sidecar(pod) and controller_uid(pod) in replicasets
         )
         await self._side_by_side(self._adopt_one)
-        self._report(Event("adopted", f"The sidecar is given to the replicas of {self._plan.workload}"))
+        self._report(Event("adopted", f"What is sent to {self._plan.workload} arrives in the local process"))
 
     async def wait_in_place(self) -> None:
         """Return when the originals are gone; until then they compute on in their grace period.
