@@ -165,6 +165,21 @@ def test_refused_user_namespaces_name_the_step_and_the_cure(townsman: Product, u
     assert_refused(ended, 78, "user namespace", "max_user_namespaces")
 
 
+def test_a_protected_context_is_refused_without_a_terminal_and_asks_in_one(
+    townsman: Product, untouched: Before
+) -> None:
+    settings = townsman.directory / "settings" / "telepresence-py"
+    settings.mkdir(parents=True)
+    (settings / "config.toml").write_text('protected_contexts = ["tes*"]')
+    protecting = {"XDG_CONFIG_HOME": str(settings.parent)}
+    ended = townsman.run("swap", "plain", "--", "true", environment=protecting, seconds=SOON_SECONDS)
+    assert_refused(ended, 78, "tests", "protected")
+    terminal = townsman.terminal("swap", "plain", "--", "true", environment=protecting)
+    terminal.wait_screen(r"tests.*protected.*\?")
+    terminal.type("n\n")
+    assert terminal.wait() == 78
+
+
 @pytest.mark.parametrize("kind", ["statefulset", "daemonset", "replicaset", "job", "cronjob", "pod"])
 def test_a_kind_that_is_not_supported_is_refused_with_the_reason(townsman: Product, kind: str) -> None:
     ended = townsman.run("swap", f"{kind}/plain", "--", "true", seconds=SOON_SECONDS)

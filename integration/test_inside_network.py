@@ -14,6 +14,7 @@ import pytest
 
 from integration.probe.asking import ProbeError
 from integration.probe.parity import Inside, child_command, inside_target
+from integration.probe.town import settle, target
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
 
@@ -82,6 +83,16 @@ def test_a_name_that_does_not_exist_fails_as_such(inside: Inside) -> None:
     with pytest.raises(ProbeError) as missing:
         inside.child.ask("resolve", name="nobody-has-this-name")
     assert missing.value.kind == "gaierror"
+
+
+def test_an_address_is_resolved_back_to_its_name(inside: Inside, peer: dict[int, str]) -> None:
+    for address in peer.values():
+        assert inside.child.ask("reverse", address=address) == f"peer.{inside.town.name}.svc.cluster.local"
+
+
+def test_an_address_without_a_name_fails_as_such(inside: Inside) -> None:
+    with pytest.raises(ProbeError):
+        inside.child.ask("reverse", address="192.0.2.123")
 
 
 def test_a_service_is_reached_by_name(inside: Inside) -> None:
@@ -165,6 +176,22 @@ def test_names_that_the_cluster_serves_beyond_itself_are_resolved(inside: Inside
     if not inside.town.cluster.is_own:
         pytest.skip("only the project's own cluster has that name")
     assert inside.child.ask("resolve", name="outside.example")
+
+
+def test_curl_in_a_shell_sees_what_the_others_see(town: Namespace, townsman: Product) -> None:
+    """The third kind of child: programs that somebody else compiled, started by a shell."""
+    settle(town, *target("other-target"))
+    script = townsman.source("integration/probe/probe.sh")
+    words = ("http://peer/by-curl", "/etc/target/config/colour", "TOKEN")
+    ended = townsman.run("swap", "other-target", "--", "sh", script, *words)
+    assert ended.code == 0, ended.err
+    seen = dict(line.split("=", 1) for line in ended.out.splitlines())
+    assert seen["hostname"].startswith("other-target-")
+    assert '"who": "peer"' in seen["answer"]
+    assert seen["file"] == "green"
+    assert seen["variable"] == "s3cret-of-the-test"
+    name_servers = town.in_pod("deployment/peer", "cat", "/etc/resolv.conf")
+    assert f"nameserver {seen['nameserver']}" in name_servers
 
 
 @contextlib.contextmanager

@@ -78,6 +78,11 @@ def ask_resolve(name: str) -> list[str]:
     return sorted({str(entry[4][0]) for entry in found})
 
 
+def ask_reverse(address: str) -> str:
+    """The name of an address, as the resolver tells it."""
+    return socket.gethostbyaddr(address)[0]
+
+
 def ask_tcp(
     host: str, port: int, send: str = "", end: bool = True, seconds: float = 10.0
 ) -> dict[str, object]:
@@ -367,7 +372,8 @@ def serve_until_term() -> None:
     signal.signal(signal.SIGTERM, lambda *_: term.set())
     term.wait()
     leaving.set()
-    threading.Event().wait(LINGER_SECONDS)
+    if listeners:
+        threading.Event().wait(LINGER_SECONDS)
     close_all()
 
 

@@ -75,6 +75,7 @@ func reply(line []byte) answers {
 		"file":        file,
 		"write":       write,
 		"resolve":     resolve,
+		"reverse":     reverse,
 		"tcp":         tcp,
 		"udp":         udp,
 		"addresses":   addresses,
@@ -160,6 +161,14 @@ func resolve(q question) (any, error) {
 	found, err := net.LookupHost(q.Name)
 	sort.Strings(found)
 	return found, err
+}
+
+func reverse(q question) (any, error) {
+	names, err := net.LookupAddr(q.Address)
+	if err != nil {
+		return nil, err
+	}
+	return strings.TrimSuffix(names[0], "."), nil
 }
 
 func tcp(q question) (any, error) {
