@@ -40,18 +40,17 @@ def _raise_descriptor_limit() -> None:
 
 
 async def _serve(sock: socket.socket) -> None:
-    async with open_door(sock) as door, trio.open_nursery() as nursery:
-        nursery.start_soon(_stop_on_signal, door)
+    async with open_door(sock) as door:
         try:
-            await swap(door)
-        except CliGone as gone:
-            _log.info("ended: %s", gone.reason)
-            door.post(Ended())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_stop_on_signal, door)
+                nursery.start_soon(door.wait_stop)
+                await swap(door)
+                nursery.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 - whatever it is, the CLI must be told
             door.post(verdict(error))
         else:
             door.post(Ended())
-        nursery.cancel_scope.cancel()
 
 
 async def _stop_on_signal(door: Door) -> None:
@@ -61,15 +60,21 @@ async def _stop_on_signal(door: Door) -> None:
             await door.stop(signal.Signals(number).name)
 
 
-def verdict(error: Exception) -> Failed:
-    """The one error to tell: of several at once the first that has a sentence of its own."""
+def verdict(error: Exception) -> Failed | Ended:
+    """What the CLI is told: of several errors at once the first that has a sentence of its own.
+
+    That the CLI wanted the end is no error.
+    """
+    leaves = list(_leaves(error))
+    if all(isinstance(leaf, CliGone) for leaf in leaves):
+        _log.info("ended: %s", leaves[0])
+        return Ended()
     text = "".join(traceback.format_exception(error))
     _log.error("%s", text)
-    leaves = list(_leaves(error))
     for leaf in leaves:
         if isinstance(leaf, TelepresenceError):
             return Failed.of(leaf, text)
-    leaf = leaves[0]
+    leaf = next(leaf for leaf in leaves if not isinstance(leaf, CliGone))
     sentence = f"the session failed by a bug ({type(leaf).__name__}: {leaf}); run again with --debug"
     return Failed.of(InternalError(sentence), text)
 

@@ -7,6 +7,7 @@ import socket
 from array import array
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import NoReturn
 
 import trio
 
@@ -35,11 +36,7 @@ _CHUNK = 1 << 16
 
 
 class CliGone(Exception):
-    """The CLI asked for the end, or is not there any more; `reason` is for the log."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
+    """The CLI asked for the end, or is not there any more; the text says which, for the log."""
 
 
 class Door:
@@ -89,6 +86,13 @@ class Door:
     async def wait_child_ended(self) -> None:
         """Return when the child ended; CliGone when the CLI asks for the end first."""
         await self._wait_for(ChildEnded)
+
+    async def wait_stop(self) -> NoReturn:
+        """CliGone as soon as the CLI asks for the end or goes away."""
+        async with self._news:
+            while self.stop_reason is None:
+                await self._news.wait()
+        raise CliGone(self.stop_reason)
 
     async def stop(self, reason: str) -> None:
         """As if the CLI had asked for the end."""

@@ -13,7 +13,7 @@ from telepresence_py.cluster.client import Cluster
 from telepresence_py.cluster.pods import list_pods, read_log
 from telepresence_py.cluster.workloads import selector_text
 from telepresence_py.model.errors import WorkloadHeld, one_error
-from telepresence_py.model.events import Event, Report
+from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import controller, holder_of, is_finished
 from telepresence_py.session.restoring import Restorer, StandIn
@@ -63,16 +63,17 @@ async def restore_leftovers(
 ) -> tuple[Leftover, ...]:
     """Put back the originals of `workload` (deployment/orders; None: of all), remove the pods, tell which.
 
-    WorkloadHeld when a live session is among them and `force` is not given; nothing is touched then.
+    What a live session holds is taken from it by `force` alone: else WorkloadHeld when it was named, before
+    anything is touched; and of all workloads it is left out, which is reported.
     """
     found = [one for one in await list_leftovers(cluster) if workload in (None, one.workload)]
-    living = [one for one in found if one.state == "live"]
-    if living and not force:
-        one = living[0]
-        raise WorkloadHeld(
-            f"{one.workload} is held by a living session of {one.holder} since {one.since}: end it there, "
-            "or take it away with --force"
-        )
+    held = {one.workload: one for one in found if one.state == "live" and not force}
+    for name, one in held.items():
+        whose = f"{name} is held by a living session of {one.holder} since {one.since}"
+        if workload is not None:
+            raise WorkloadHeld(f"{whose}: end it there, or take it away with --force")
+        report(Event("spared", f"{whose}: it is left alone without --force", Level.NOTICE))
+    found = [one for one in found if one.workload not in held]
     for name in dict.fromkeys(one.workload for one in found):
         with trio.move_on_after(RESTORE_SECONDS), one_error():
             await _restore_one(cluster, report, name, [one for one in found if one.workload == name])

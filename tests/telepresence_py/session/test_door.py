@@ -66,6 +66,16 @@ def test_a_command_line_that_goes_away_ends_whatever_is_waited_for(ends):
     trio.run(main)
 
 
+def test_a_wish_to_stop_is_heard_while_nothing_is_asked(ends):
+    async def main():
+        async with open_door(ends[0]) as door:
+            ends[1].send(Stop("SIGINT"))
+            with pytest.raises(CliGone, match="SIGINT"):
+                await door.wait_stop()
+
+    trio.run(main)
+
+
 def test_namespaces_arrive_as_open_descriptors(ends):
     async def main(null):
         async with open_door(ends[0]) as door, trio.open_nursery() as nursery:

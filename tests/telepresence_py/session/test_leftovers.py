@@ -88,8 +88,18 @@ def test_a_live_session_is_not_touched_without_force(cluster, session):
         say(cluster, CONNECTED)
         before = len(cluster.requests)
         with pytest.raises(WorkloadHeld, match=r"me@here since .*--force"):
-            await restore_leftovers(elsewhere, session.events.append)
+            await restore_leftovers(elsewhere, session.events.append, "deployment/orders")
         assert all(method == "GET" for method, _ in cluster.requests[before:])
+        assert len(sidecars(cluster)) == 2
+
+    meanwhile(session, look)
+
+
+def test_a_live_session_is_spared_when_all_is_restored(cluster, session):
+    async def look(elsewhere):
+        say(cluster, CONNECTED)
+        assert await restore_leftovers(elsewhere, session.events.append) == ()
+        assert "spared" in [event.name for event in session.events]
         assert len(sidecars(cluster)) == 2
 
     meanwhile(session, look)

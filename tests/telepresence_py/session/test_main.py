@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from telepresence_py.model.door import Ended
 from telepresence_py.model.errors import NoRights
 from telepresence_py.session.__main__ import verdict
+from telepresence_py.session.door import CliGone
 
 
 def test_of_several_errors_the_one_with_a_sentence_is_told():
@@ -18,3 +20,13 @@ def test_a_bug_is_told_as_one_with_its_kind_and_the_way_to_its_traceback():
     assert "ValueError: no such thing" in told.sentence
     assert "--debug" in told.sentence
     assert "Traceback" in told.traceback or "ValueError" in told.traceback
+
+
+def test_an_end_that_the_command_line_asked_for_is_no_error():
+    assert verdict(CliGone("SIGINT")) == Ended()
+    assert verdict(ExceptionGroup("", [ExceptionGroup("", [CliGone("end of file")])])) == Ended()
+
+
+def test_what_went_wrong_while_ending_is_told_all_the_same():
+    error = ExceptionGroup("", [CliGone("SIGINT"), NoRights("may not delete pods")])
+    assert verdict(error).error == "NoRights"
