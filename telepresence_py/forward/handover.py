@@ -129,11 +129,11 @@ class _Line:
 
     def _look_aside(self, now: float) -> None:
         others = list(self._waiting)[1:]
-        self._turn = self._turn % len(others)
-        for other in others[self._turn : self._turn + ASIDE_COUNT]:
-            if self._settle(other, now):
+        turns = range(self._turn, self._turn + min(ASIDE_COUNT, len(others)))
+        for turn in turns:
+            if self._settle(others[turn % len(others)], now):
                 self._moved = now
-        self._turn += ASIDE_COUNT
+        self._turn = turns.stop % len(others)
 
     def _settle(self, waiting: _Waiting, now: float) -> bool:
         try:
