@@ -14,10 +14,9 @@ def left(query: Mapping[str, str]) -> str:
     item = query.get("item", "tea")
     if item not in DELIVERED:
         raise ValueError(f"we do not sell {item}")
+    database.ask("SETNX", f"stock:{item}", str(DELIVERED[item]))
     return database.ask("GET", f"stock:{item}")
 
 
 if __name__ == "__main__":
-    for item, count in DELIVERED.items():
-        database.ask("SETNX", f"stock:{item}", str(count))
     serving.serve(8080, {"/left": left})
