@@ -100,7 +100,8 @@ async def _stand_in(
             finally:
                 with trio.CancelScope(shield=True):
                     await door.stop_child(_CHILD_STOP_SECONDS)
-            nursery.cancel_scope.cancel()
+                # before the stage goes: its end is news only while the child should live
+                nursery.cancel_scope.cancel()
 
 
 async def _take_place(

@@ -168,7 +168,9 @@ def test_a_reset_too_quick_to_be_seen_is_the_childs_own_if_its_listener_goes_on(
         child = Child()
         with child.listens() as server:
             async with serving(child, port_of(server), hidden=NEVER) as served:
+                client = Recorder()
                 stream = served.connect_in(80, b"GET /")
+                stream.set_protocol(client)
                 connection = await accepted(server)
                 if listener_ends:
                     server.close()
@@ -177,8 +179,6 @@ def test_a_reset_too_quick_to_be_seen_is_the_childs_own_if_its_listener_goes_on(
                     assert await opened(stream) == errno.ECONNREFUSED
                     return
                 assert await opened(stream) == 0
-                client = Recorder()
-                stream.set_protocol(client)
                 await until(client.lost.done)
 
     told()
