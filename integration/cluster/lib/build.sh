@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 os_packages=(containerd runc containernetworking-plugins nftables iptables conntrack iproute2 util-linux
-    buildah debootstrap ca-certificates gcc libc6-dev openssl)
+    buildah debootstrap ca-certificates curl gcc libc6-dev openssl)
 
 prepare() {
     lock_cache
@@ -17,7 +17,7 @@ prepare() {
 
 install_os_packages() {
     local tool missing=
-    for tool in containerd runc buildah debootstrap nft conntrack ip gcc openssl; do
+    for tool in containerd runc buildah debootstrap nft conntrack ip curl gcc openssl; do
         command -v "$tool" >/dev/null || missing+=" $tool"
     done
     [ -x /usr/lib/cni/ptp ] || missing+=" CNI"
