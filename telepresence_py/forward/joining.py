@@ -72,17 +72,20 @@ class Joints:
         except BaseException:
             reset_socket(connection)
             raise
+        # Python before 3.11.5 begins to read though `connection_made` paused it; now nothing was read yet
+        held.transport.resume_reading()
+        held.transport.pause_reading()
         return held
 
     def held_to_stream(self, held: Held, stream: MuxStream) -> Splice:
         """Joins what was held to a stream and takes both over; at once, nothing is waited for."""
-        return held.hand_over(self._splice, stream)
+        return self._splice(held.transport, stream)
 
     async def to_socket(self, left: socket.socket, right: socket.socket) -> Splice:
         """Joins two connected, non-blocking sockets and takes both over, whatever happens."""
         try:
             held = await self.hold(right)
-            made = _Made(lambda other: held.hand_over(self._splice, other))
+            made = _Made(lambda other: self._splice(held.transport, other))
             await self._loop.connect_accepted_socket(lambda: made, left)
         except BaseException:
             reset_socket(left)
@@ -95,11 +98,11 @@ class Joints:
         if not task.cancelled() and task.exception() is not None:
             log.debug("a connection could not be relayed", exc_info=task.exception())
 
-    def _splice(self, left: asyncio.Transport, right: asyncio.Transport, left_ended: bool = False) -> Splice:
+    def _splice(self, left: asyncio.Transport, right: asyncio.Transport) -> Splice:
         splice = Splice(left, right)
         self._splices.add(splice)
         splice.done.add_done_callback(lambda _: self._splices.discard(splice))
-        return splice.start(left_ended)
+        return splice.start()
 
 
 class _Made(asyncio.Protocol):
@@ -115,29 +118,12 @@ class _Made(asyncio.Protocol):
 
 
 class Held(asyncio.Protocol):
-    """Keeps what comes until there is another side. Reading is paused, but Python before 3.11.5 reads on."""
+    """A transport that reads nothing until there is another side: bytes, end and errors stay the kernel's."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport
-        self._data: list[bytes] = []
-        self._ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.pause_reading()
-
-    def data_received(self, data: bytes) -> None:
-        self._data.append(data)
-
-    def eof_received(self) -> bool:
-        self._ended = True
-        return True
-
-    def hand_over(
-        self, splice: Callable[[asyncio.Transport, asyncio.Transport, bool], Splice], other: asyncio.Transport
-    ) -> Splice:
-        other.writelines(self._data)
-        if self._ended:
-            other.write_eof()
-        return splice(self.transport, other, self._ended)
