@@ -47,14 +47,14 @@ def test_the_kernels_trees_are_left_alone(path: str) -> None:
     assert "kernel" in str(reason(path, "emptyDir"))
 
 
-@pytest.mark.parametrize("path", ["/work", "/work/shop", "/work/shop/"])
+@pytest.mark.parametrize("path", ["/checkout", "/checkout/shop", "/checkout/shop/"])
 def test_a_mount_never_hides_what_the_command_needs(path: str) -> None:
-    assert "/work/shop" in str(reason(path, needed=("/work/shop",)))
+    assert "/checkout/shop" in str(reason(path, needed=("/checkout/shop",)))
 
 
 def test_a_mount_inside_or_beside_what_the_command_needs_is_copied() -> None:
-    assert reason("/work/shop/config", needed=("/work/shop",)) is None
-    assert reason("/work/sho", needed=("/work/shop",)) is None
+    assert reason("/checkout/shop/config", needed=("/checkout/shop",)) is None
+    assert reason("/checkout/sho", needed=("/checkout/shop",)) is None
 
 
 @pytest.mark.parametrize("path", ["relative", "/a/../etc"])
