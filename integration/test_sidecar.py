@@ -32,7 +32,7 @@ def test_the_image_adds_less_than_120_mb_to_its_base(cluster: Cluster, sidecar_i
         name: image["sizeBytes"]
         for node in cluster.get("nodes")
         for image in node["status"]["images"]
-        for name in image["names"]
+        for name in image["names"] or ()
     }
     assert sizes[DEFAULT_IMAGE] - sizes[BASE_IMAGE] < 120e6
 

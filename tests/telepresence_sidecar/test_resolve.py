@@ -25,10 +25,17 @@ class NameServer(asyncio.DatagramProtocol):
 
     async def start(self, address: str, port: int = 0) -> int:
         loop = asyncio.get_running_loop()
-        self.udp, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(address, port))
-        bound = int(self.udp.get_extra_info("sockname")[1])
-        self.tcp = await asyncio.start_server(self._tcp, address, bound)
-        return bound
+        while True:
+            self.udp, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(address, port))
+            bound = int(self.udp.get_extra_info("sockname")[1])
+            try:
+                self.tcp = await asyncio.start_server(self._tcp, address, bound)
+            except OSError:  # somebody has that number for TCP
+                self.udp.close()
+                if port:
+                    raise
+            else:
+                return bound
 
     def stop(self) -> None:
         self.udp.close()
