@@ -44,7 +44,7 @@ async def _serve(sock: socket.socket) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, door)
-                nursery.start_soon(door.wait_stop)
+                nursery.start_soon(door.watch_for_stop)
                 await swap(door)
                 nursery.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 - whatever it is, the CLI must be told

@@ -7,7 +7,6 @@ import socket
 from array import array
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import NoReturn
 
 import trio
 
@@ -51,6 +50,7 @@ class Door:
         self._outbox, self._to_send = trio.open_memory_channel[tuple[FromSession, tuple[int, ...]]](math.inf)
         self._heard: set[type] = set()
         self._news = trio.Condition()
+        self._before_child = trio.CancelScope()
         self._intent: SwapIntent | None = None
         self.child_status: int | None = None
         self.stop_reason: str | None = None
@@ -80,6 +80,7 @@ class Door:
 
         `namespaces` maps user, net, uts, mnt, pid to descriptors, which stay the caller's.
         """
+        self._before_child.cancel()
         self._post(StartChild(environment, tuple(namespaces)), tuple(namespaces.values()))
         await self._wait_for(ChildStarted, ChildEnded)
 
@@ -87,12 +88,17 @@ class Door:
         """Return when the child ended; CliGone when the CLI asks for the end first."""
         await self._wait_for(ChildEnded)
 
-    async def wait_stop(self) -> NoReturn:
-        """CliGone as soon as the CLI asks for the end or goes away."""
-        async with self._news:
-            while self.stop_reason is None:
-                await self._news.wait()
-        raise CliGone(self.stop_reason)
+    async def watch_for_stop(self) -> None:
+        """CliGone as soon as the CLI asks for the end or goes away, until the child is asked for.
+
+        From then on the waiting calls alone raise it: what ends the session must not cut the tunnels that the
+        restore hands connections over by.
+        """
+        with self._before_child:
+            async with self._news:
+                while self.stop_reason is None:
+                    await self._news.wait()
+            raise CliGone(self.stop_reason)
 
     async def stop(self, reason: str) -> None:
         """As if the CLI had asked for the end."""

@@ -8,7 +8,7 @@ etcd_version=${ETCD_VERSION:-3.6.13}
 number=${TELEPRESENCE_PY_CLUSTER_NUMBER:-0}
 case $number in
 0) prefix=tpp node_network=198.51.100 suffix= ;;   # RFC 5737: addresses that are nobody's
-1) prefix=tpq node_network=192.0.2 suffix=-1 ;;
+1) prefix=tpq node_network=203.0.113 suffix=-1 ;;
 *) echo "cluster: TELEPRESENCE_PY_CLUSTER_NUMBER is 0 or 1" >&2; exit 2 ;;
 esac
 

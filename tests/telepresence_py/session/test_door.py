@@ -7,6 +7,7 @@ import socket
 
 import pytest
 import trio
+import trio.testing
 
 from telepresence_py.model.door import (
     ChildEnded,
@@ -71,7 +72,21 @@ def test_a_wish_to_stop_is_heard_while_nothing_is_asked(ends):
         async with open_door(ends[0]) as door:
             ends[1].send(Stop("SIGINT"))
             with pytest.raises(CliGone, match="SIGINT"):
-                await door.wait_stop()
+                await door.watch_for_stop()
+
+    trio.run(main)
+
+
+def test_once_the_child_is_there_a_stop_is_heard_by_who_waits_for_the_child_alone(ends):
+    async def main():
+        async with open_door(ends[0]) as door, trio.open_nursery() as nursery:
+            nursery.start_soon(door.watch_for_stop)
+            ends[1].send(ChildStarted(42))
+            await door.start_child({}, {})
+            ends[1].close()
+            with pytest.raises(CliGone):
+                await door.wait_child_ended()
+            await trio.testing.wait_all_tasks_blocked()
 
     trio.run(main)
 
