@@ -65,7 +65,7 @@ def verdict(error: Exception) -> Failed | Ended:
 
     That the CLI wanted the end is no error.
     """
-    leaves = list(_leaves(error))
+    leaves = _leaves(error)
     if all(isinstance(leaf, CliGone) for leaf in leaves):
         _log.info("ended: %s", leaves[0])
         return Ended()

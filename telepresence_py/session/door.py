@@ -57,11 +57,12 @@ class Door:
 
     def report(self, event: Event) -> None:
         """Tell the user; never blocks, and is silent once the CLI is gone."""
-        self._post(News(event))
+        self.post(News(event))
 
-    def post(self, message: FromSession) -> None:
-        """Send a message without descriptors as soon as the ones before it are sent."""
-        self._post(message)
+    def post(self, message: FromSession, descriptors: tuple[int, ...] = ()) -> None:
+        """Send a message, and descriptors that stay the caller's, as soon as the ones before it are sent."""
+        with suppress(trio.BrokenResourceError):  # the CLI is gone: nobody to tell
+            self._outbox.send_nowait((message, descriptors))
 
     async def intent(self) -> SwapIntent:
         """The first message; raises CliGone when there is none."""
@@ -72,7 +73,7 @@ class Door:
 
     async def confirm(self, question: str, refusal: str) -> None:
         """Return when the user says yes; CliGone otherwise."""
-        self._post(Confirm(question, refusal))
+        self.post(Confirm(question, refusal))
         await self._wait_for(Confirmed)
 
     async def start_child(self, environment: dict[str, str], namespaces: Mapping[str, int]) -> None:
@@ -81,7 +82,7 @@ class Door:
         `namespaces` maps user, net, uts, mnt, pid to descriptors, which stay the caller's.
         """
         self._before_child.cancel()
-        self._post(StartChild(environment, tuple(namespaces)), tuple(namespaces.values()))
+        self.post(StartChild(environment, tuple(namespaces)), tuple(namespaces.values()))
         await self._wait_for(ChildStarted, ChildEnded)
 
     async def wait_child_ended(self) -> None:
@@ -108,15 +109,11 @@ class Door:
         """End the child by SIGTERM, then SIGKILL; returns when it ended or the CLI is gone."""
         if ChildStarted not in self._heard or self.child_status is not None:
             return
-        self._post(StopChild(grace_seconds))
+        self.post(StopChild(grace_seconds))
         with trio.move_on_after(grace_seconds + 5):
             async with self._news:
                 while self.child_status is None and self.stop_reason != "end of file":
                     await self._news.wait()
-
-    def _post(self, message: FromSession, descriptors: tuple[int, ...] = ()) -> None:
-        with suppress(trio.BrokenResourceError):  # the CLI is gone: nobody to tell
-            self._outbox.send_nowait((message, descriptors))
 
     async def _wait_for(self, *kinds: type) -> None:
         async with self._news:
