@@ -31,9 +31,6 @@ _OPENING = struct.Struct("!BHHB")
 MAX_PAYLOAD = 4 << 20
 """Longest payload that a reader accepts; only a MESSAGE ever comes near."""
 
-MAX_DATAGRAM = 65507
-"""Longest UDP payload over IPv4 (RFC 768 within RFC 791)."""
-
 
 class ProtocolError(ValueError):
     """The peer sent what this version of the frames does not know."""
