@@ -1,7 +1,8 @@
 """Who runs the product in these tests: a plain user, also when the tests themselves run as root.
 
 Root's home is closed to others, so there is a world-readable copy of the sources and a virtual environment
-made of the system's Python, both kept between runs and refreshed when the sources change.
+made of the system's Python, both kept between runs and refreshed when the sources change; one of each for
+every checkout, so that several can be tested side by side.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from pathlib import Path
 from integration.support.cluster import ROOT
 
 USER = "telepresence-test"
-GROUND = Path("/var/lib/telepresence-py-tests")
+HOME = Path("/var/lib/telepresence-py-tests/home")
+GROUND = HOME.parent / hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 COPIED = (
     "telepresence_py",
     "sidecar",
@@ -70,12 +72,12 @@ def plain_user() -> PlainUser:
 
 
 def _account_for_root() -> PlainUser:
-    home, venv, sources, runs = (GROUND / part for part in ("home", "venv", "sources", "runs"))
-    GROUND.mkdir(exist_ok=True, mode=0o755)
+    venv, sources, runs = (GROUND / part for part in ("venv", "sources", "runs"))
+    GROUND.mkdir(parents=True, exist_ok=True, mode=0o755)
     try:
         account = pwd.getpwnam(USER)
     except KeyError:
-        _run("useradd", "--create-home", "--home-dir", str(home), "--shell", "/bin/bash", USER)
+        _run("useradd", "--create-home", "--home-dir", str(HOME), "--shell", "/bin/bash", USER)
         account = pwd.getpwnam(USER)
     runs.mkdir(exist_ok=True, mode=0o755)
     _refresh_copy(sources)

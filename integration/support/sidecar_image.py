@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from integration.support.cluster import ROOT, cache_directory
+from telepresence_sidecar.contract import __version__
 
 STATE = Path("/run/telepresence-py-cluster")
 
@@ -21,13 +22,13 @@ STATE = Path("/run/telepresence-py-cluster")
 def ensure_sidecar_image() -> None:
     """Needs root and the running cluster; subprocess.CalledProcessError when a command fails."""
     digest = _sources_digest()
-    stamp = STATE / "sidecar-image"
+    stamp = STATE / f"sidecar-image-{__version__}"
     if stamp.exists() and stamp.read_text() == digest:
         return
     began = time.monotonic()
     print("test: building the sidecar's image (a minute the first time)", file=sys.stderr, flush=True)
     program = str(Path(sys.executable).with_name("telepresence-py"))
-    archive = cache_directory() / "sidecar.digest"
+    archive = cache_directory() / f"sidecar-{__version__}.digest"
     if not archive.exists() or archive.read_text() != digest:
         subprocess.run([program, "sidecar", "build"], check=True)
         archive.write_text(digest)
