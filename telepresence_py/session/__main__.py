@@ -19,7 +19,7 @@ import trio
 from telepresence_py.model.door import Ended, Failed
 from telepresence_py.model.errors import InternalError, TelepresenceError
 from telepresence_py.session.door import CliGone, Door, open_door
-from telepresence_py.session.run import swap
+from telepresence_py.session.swap import swap
 from telepresence_py.tunnel import bridge
 
 _log = logging.getLogger("telepresence_py.session")

@@ -41,7 +41,7 @@ async def _create(cluster: Cluster, plan: SwapPlan, manifest: Json, created: Cal
             pod = await create_pod(cluster, manifest) or await _own_or_gone(cluster, plan, name)
             if pod is not None:
                 created(pod)
-                check_admitted(pod, plan)
+                check_admitted(pod, plan.shape)
                 return
             await trio.sleep(LOOK_AGAIN_SECONDS)
     raise WorkloadHeld(

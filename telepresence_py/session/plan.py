@@ -11,6 +11,7 @@ from telepresence_py.model.errors import PreconditionFailed, WorkloadHeld
 from telepresence_py.model.image import DEFAULT_IMAGE
 from telepresence_py.model.intent import SwapIntent
 from telepresence_py.model.network import Mount, PortMap
+from telepresence_py.session.identity import SessionIdentity
 from telepresence_py.session.manifest import SidecarShape, lock_name, plain_pod
 from telepresence_py.session.podspec import (
     choose_container,
@@ -29,15 +30,6 @@ from telepresence_py.session.podstate import (
     trouble,
 )
 from telepresence_sidecar.contract import SidecarConfig
-
-
-@dataclass(frozen=True)
-class SessionIdentity:
-    """Who swaps: session id (a valid label value), public half of its key, RFC 3339 start time in UTC."""
-
-    session: str
-    client_key: str
-    since: str
 
 
 @dataclass(frozen=True)

@@ -34,37 +34,40 @@ async def rehearse(cluster: Cluster, plan: SwapPlan) -> dict[str, Json]:
     manifests: dict[str, Json] = {}
     for replicaset in dict.fromkeys(one.replicaset for one in plan.replicas):
         replicas = [one for one in plan.replicas if one.replicaset == replicaset]
-        form = await _admitted_form(cluster, plan, replicas[0].plain_pod, replicas[0].pod_name)
+        form = await admitted_form(cluster, plan.shape, replicas[0].plain_pod, replicas[0].pod_name)
         manifests |= {one.pod_name: form(one.pod_name) for one in replicas}
     return manifests
 
 
-def check_admitted(pod: Json, plan: SwapPlan) -> None:
+def check_admitted(pod: Json, shape: SidecarShape) -> None:
     """PreconditionFailed when the pod would not end with the sidecar: an outage, should the session die."""
-    others = [name for name in ordinary_containers(pod) if name != plan.container]
+    others = [name for name in ordinary_containers(pod) if name != shape.container]
     if others:
         raise PreconditionFailed(
-            f"a webhook adds container {others[0]} to the pods of {plan.workload} even where it is a "
+            f"a webhook adds container {others[0]} to the pods of {shape.workload} even where it is a "
             "native sidecar already, so the pod would not end with the session: switch the injection off for "
             "this workload, or let the webhook inject a native sidecar"
         )
 
 
-async def _admitted_form(cluster: Cluster, plan: SwapPlan, plain: Json, name: str) -> Form:
-    """The first form that the server would admit. Of several refusals the plainest is told."""
+async def admitted_form(cluster: Cluster, shape: SidecarShape, plain: Json, name: str) -> Form:
+    """The first form of a sidecar pod instead of the pod `plain` that the server would admit.
+
+    Of several refusals the plainest is told.
+    """
     try:
         admitted = await rehearse_pod(cluster, plain)
     except PreconditionFailed as error:
         if NO_DRY_RUN in str(error):
             # what a webhook without dry run would say is found out by creating the pod
-            return partial(sidecar_pod, plain, shape=plan.shape)
+            return partial(sidecar_pod, plain, shape=shape)
         if is_quota(error):
             raise
         raise PreconditionFailed(
-            f"{plan.workload} is left alone, as its own pod could not be started again after a swap: {error}"
+            f"{shape.workload} is left alone, as its own pod could not be started again after a swap: {error}"
         ) from error
     refusals, outliving = [], []
-    for form in _forms(admitted, plain, plan.shape):
+    for form in _forms(admitted, plain, shape):
         manifest = form(name)
         try:
             answer = await rehearse_pod(cluster, _under_any_name(manifest))
@@ -74,7 +77,7 @@ async def _admitted_form(cluster: Cluster, plan: SwapPlan, plain: Json, name: st
         if lost_native_sidecars(manifest, answer):
             raise PreconditionFailed("pods of several containers can be swapped from Kubernetes 1.29 on")
         try:
-            check_admitted(answer, plan)
+            check_admitted(answer, shape)
         except PreconditionFailed as error:
             outliving.append(error)
         else:

@@ -13,7 +13,7 @@ from telepresence_py.cluster.pods import follow_log, read_log
 from telepresence_py.cluster.portforward import port_forward_target
 from telepresence_py.model.errors import PreconditionFailed, SessionLost
 from telepresence_py.model.network import WebSocketTarget
-from telepresence_py.session.plan import ReplicaPlan, SwapPlan
+from telepresence_py.session.manifest import SidecarShape
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import (
     Waiting,
@@ -38,13 +38,12 @@ class Replica:
     """One sidecar pod of ours. `gone` is set when somebody else ended it, `gone_reason` is a clause then."""
 
     def __init__(
-        self, cluster: Cluster, swap: SwapPlan, plan: ReplicaPlan, board: PodBoard, uid: str
+        self, cluster: Cluster, shape: SidecarShape, pod_name: str, board: PodBoard, uid: str
     ) -> None:
         self._cluster = cluster
-        self._swap = swap
+        self._shape = shape
         self._board = board
-        self.plan = plan
-        self.pod_name = plan.pod_name
+        self.pod_name = pod_name
         self.uid = uid
         self.adopted = False
         self.gone = trio.Event()
@@ -60,7 +59,7 @@ class Replica:
 
         Blocks while a login plugin of the kubeconfig runs, which is seldom.
         """
-        return port_forward_target(self._cluster, self.pod_name, self._swap.config.tunnel_port)
+        return port_forward_target(self._cluster, self.pod_name, self._shape.config.tunnel_port)
 
     async def wait_running(self) -> str:
         """The sidecar's host key fingerprint (`SHA256:...`) once its container runs.
@@ -88,7 +87,7 @@ class Replica:
         cause = (
             f"nobody sets its readiness gate {gates[0]}"
             if gates
-            else f"its node does not get an answer on port {self._swap.config.health_port} of the pod"
+            else f"its node does not get an answer on port {self._shape.config.health_port} of the pod"
         )
         raise PreconditionFailed(
             f"the pod {self.pod_name} did not become Ready within {READY_SECONDS:.0f} s: {cause}"
@@ -112,7 +111,7 @@ class Replica:
         waiting = waiting_in_vain(pod)
         if waiting is not None:
             raise self._cannot_start(waiting)
-        return True if is_running(pod, self._swap.container) or is_finished(pod) else None
+        return True if is_running(pod, self._shape.container) or is_finished(pod) else None
 
     def _started_or_nowhere(self) -> str | None:
         if self._started():
@@ -131,14 +130,14 @@ class Replica:
         reason = unschedulable(self._living())
         if reason is not None:
             raise PreconditionFailed(
-                f"no node has room for a pod beside the original of {self._swap.workload}: {reason}"
+                f"no node has room for a pod beside the original of {self._shape.workload}: {reason}"
             )
 
     def _cannot_start(self, waiting: Waiting) -> PreconditionFailed:
         detail = f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason
-        if waiting.for_image and waiting.container == self._swap.container:
+        if waiting.for_image and waiting.container == self._shape.container:
             return PreconditionFailed(
-                f"the node cannot get the sidecar's image {self._swap.shape.image}: build it by "
+                f"the node cannot get the sidecar's image {self._shape.image}: build it by "
                 "`telepresence-py sidecar build`, bring it to the nodes by `telepresence-py sidecar load`, "
                 f"or name another by --image ({detail})"
             )
@@ -162,7 +161,7 @@ class Replica:
         with trio.move_on_after(LOG_SECONDS):
             while not found:
                 with suppress(NoAnswer):  # the connection broke: the log is read again from its beginning
-                    await follow_log(self._cluster, self.pod_name, self._swap.container, look)
+                    await follow_log(self._cluster, self.pod_name, self._shape.container, look)
                 if not found:
                     # the kubelet may know of the running container a moment later than the API server
                     await self._require_no_end()
@@ -170,14 +169,14 @@ class Replica:
         if not found:
             raise PreconditionFailed(
                 f"the sidecar in pod {self.pod_name} does not tell its host key: is "
-                f"{self._swap.shape.image} a sidecar's image of this version?"
+                f"{self._shape.image} a sidecar's image of this version?"
             )
         return found[0]
 
     async def _require_no_end(self) -> None:
         if not is_finished(self._living()):
             return
-        last = await read_log(self._cluster, self.pod_name, self._swap.container, lines=3)
+        last = await read_log(self._cluster, self.pod_name, self._shape.container, lines=3)
         said = f", and said last: {' / '.join(last)}" if last else ""
         raise PreconditionFailed(
             f"the sidecar in pod {self.pod_name} ended at once ({self._trouble()}){said}"

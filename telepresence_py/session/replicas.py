@@ -97,13 +97,13 @@ class Replicas:
 
     async def create(self, manifests: dict[str, Json]) -> None:
         """Create the held pods; what exists when this fails is removed by `restore`."""
-        plans = {one.pod_name: one for one in self._plan.replicas}
+        order = [one.pod_name for one in self._plan.replicas]
 
         def created(pod: Json) -> None:
             name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
             self._board.note(pod)
-            members = (*self.members, Replica(self._cluster, self._plan, plans[name], self._board, uid))
-            self.members = tuple(sorted(members, key=lambda one: list(plans).index(one.pod_name)))
+            members = (*self.members, Replica(self._cluster, self._plan.shape, name, self._board, uid))
+            self.members = tuple(sorted(members, key=lambda one: order.index(one.pod_name)))
             self._report(Event("created", f"Created pod {name}", data={"pod": name}))
 
         await create_all(self._cluster, self._plan, manifests, created)

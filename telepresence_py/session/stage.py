@@ -19,9 +19,8 @@ from telepresence_py.isolation import enter
 from telepresence_py.isolation.inside import Inside
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.events import Event, Level, Report
-from telepresence_py.model.network import NetworkView, PodFacts
+from telepresence_py.model.network import Mount, NetworkView, PodFacts, PortMap
 from telepresence_py.session.copies import Copies, ask_for
-from telepresence_py.session.plan import SwapPlan
 from telepresence_py.session.tunnels import Tunnels
 from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.volumes.choose import choose
@@ -32,18 +31,35 @@ HOSTS = "/etc/hosts"
 
 
 @dataclass(frozen=True)
+class Scene:
+    """What the stage is set for: the child's command, where its connections come from, its volumes."""
+
+    command: tuple[str, ...]
+    ports: tuple[PortMap, ...]
+    mounts: tuple[Mount, ...]
+
+
+@dataclass(frozen=True)
 class Stage:
     """What the child is started with, and what tells whether it listens."""
 
+    scene: Scene
     environment: dict[str, str]
     namespaces: Mapping[str, int]
     inbound: Inbound
     lost: trio.Event
 
+    async def wait_listening(self, report: Report) -> None:
+        """Return once the child listens on every port; at once where there is none."""
+        if self.scene.ports:
+            ports = ", ".join(str(port.child_port) for port in self.scene.ports)
+            report(Event("waiting-for-child", f"Waiting for the command to listen on {ports}"))
+            await self.inbound.wait_listening()
+
 
 @asynccontextmanager
 async def set_stage(
-    nursery: trio.Nursery, plan: SwapPlan, command: tuple[str, ...], tunnels: Tunnels, report: Report
+    nursery: trio.Nursery, scene: Scene, tunnels: Tunnels, report: Report
 ) -> AsyncIterator[Stage]:
     """Everything the child needs is there inside the block, and gone after it, the child included.
 
@@ -52,13 +68,13 @@ async def set_stage(
     tunnel = tunnels.any_live()
     if tunnel is None:
         raise SessionLost("the link to the sidecar was lost while it was set up; swap again")
-    copies = await _ask_for_volumes(nursery, plan, command, tunnel, report)
+    copies = await _ask_for_volumes(nursery, scene, tunnel, report)
     async with AsyncExitStack() as stack:
         inside = await stack.enter_async_context(enter(_view(tunnel.facts, copies), report))
         await copies.fill(inside.volume_directories)
-        inbound = await _serve(stack, nursery, plan, tunnels, inside)
+        inbound = await _serve(stack, nursery, scene.ports, tunnels, inside)
         environment = _environment(tunnel.facts, report)
-        yield Stage(environment, inside.namespaces, inbound, inside.lost)
+        yield Stage(scene, environment, inside.namespaces, inbound, inside.lost)
 
 
 def _environment(facts: PodFacts, report: Report) -> dict[str, str]:
@@ -68,10 +84,8 @@ def _environment(facts: PodFacts, report: Report) -> dict[str, str]:
     return merge(facts.environment, os.environ)
 
 
-async def _ask_for_volumes(
-    nursery: trio.Nursery, plan: SwapPlan, command: tuple[str, ...], tunnel: Tunnel, report: Report
-) -> Copies:
-    choice = choose(plan.mounts, _laptop_paths(command))
+async def _ask_for_volumes(nursery: trio.Nursery, scene: Scene, tunnel: Tunnel, report: Report) -> Copies:
+    choice = choose(scene.mounts, _laptop_paths(scene.command))
     for skipped in choice.skipped:
         text = f"{skipped.mount.path} is not there: {skipped.reason}"
         report(Event("volume-skipped", text, Level.NOTICE))
@@ -96,7 +110,7 @@ def _view(facts: PodFacts, copies: Copies) -> NetworkView:
 
 
 async def _serve(
-    stack: AsyncExitStack, nursery: trio.Nursery, plan: SwapPlan, tunnels: Tunnels, inside: Inside
+    stack: AsyncExitStack, nursery: trio.Nursery, ports: tuple[PortMap, ...], tunnels: Tunnels, inside: Inside
 ) -> Inbound:
     async def resolve(query: bytes) -> bytes:
         tunnel = tunnels.any_live()
@@ -106,7 +120,7 @@ async def _serve(
 
     facts = tunnels.members[0].facts
     child = ChildNetwork(inside.socket, inside.listening_ports, facts.addresses, inside.diagnosis)
-    inbound = await stack.enter_async_context(serve_inbound(nursery, plan.ports, child))
+    inbound = await stack.enter_async_context(serve_inbound(nursery, ports, child))
     for tunnel in tunnels.members:
         inbound.attach(tunnel)
     await stack.enter_async_context(

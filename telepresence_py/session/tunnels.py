@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import trio
 
 from telepresence_py.model.errors import SessionLost
-from telepresence_py.session.replicas import Replica, Replicas
+from telepresence_py.session.replica import Replica
 from telepresence_py.tunnel.connection import open_tunnel
 from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.tunnel.keys import SessionKey
@@ -59,7 +59,9 @@ class Tunnels:
 
 
 @asynccontextmanager
-async def open_tunnels(nursery: trio.Nursery, replicas: Replicas, key: SessionKey) -> AsyncIterator[Tunnels]:
+async def open_tunnels(
+    nursery: trio.Nursery, pods: Iterable[Replica], key: SessionKey
+) -> AsyncIterator[Tunnels]:
     """Connect to all sidecars at once, each as soon as its container runs; the links live in `nursery`.
 
     Raises what `wait_running` and `open_tunnel` raise.
@@ -77,7 +79,7 @@ async def open_tunnels(nursery: trio.Nursery, replicas: Replicas, key: SessionKe
             await leaving.wait()
 
     async with trio.open_nursery() as connecting:
-        for replica in replicas.members:
+        for replica in pods:
             connecting.start_soon(nursery.start, keep_one, replica)
     try:
         yield tunnels

@@ -11,7 +11,8 @@ from telepresence_py.cluster.workloads import read_workload
 from telepresence_py.model.errors import one_error
 from telepresence_py.model.events import Event
 from telepresence_py.model.intent import ClusterChoice, SwapIntent
-from telepresence_py.session.plan import SessionIdentity, SwapPlan, plan_swap
+from telepresence_py.session.identity import SessionIdentity
+from telepresence_py.session.plan import SwapPlan, plan_swap
 from telepresence_py.session.replicas import Replicas, hold_replicas
 from tests.fakes.cluster import FakeCluster, deployment, write_kubeconfig
 

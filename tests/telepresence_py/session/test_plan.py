@@ -9,7 +9,8 @@ from telepresence_py.model.errors import BadUsage, NamedObjectMissing, Precondit
 from telepresence_py.model.image import DEFAULT_IMAGE
 from telepresence_py.model.intent import ClusterChoice, PortOverride, SwapIntent
 from telepresence_py.model.network import Mount, PortMap
-from telepresence_py.session.plan import SessionIdentity, plan_swap
+from telepresence_py.session.identity import SessionIdentity
+from telepresence_py.session.plan import plan_swap
 from telepresence_sidecar.contract import HOLDER_ANNOTATION, SESSION_LABEL, SINCE_ANNOTATION
 from tests.fakes.cluster import deployment, original, running
 

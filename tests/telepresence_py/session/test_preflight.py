@@ -4,7 +4,7 @@ import pytest
 
 from telepresence_py.model.errors import CommandNotFound
 from telepresence_py.model.network import Mount
-from telepresence_py.session.run import require_command
+from telepresence_py.session.preflight import require_command
 
 MOUNTS = (Mount("/scripts", "scripts", "configMap"),)
 

@@ -1,0 +1,44 @@
+"""The child's life on its stage, whatever it was set for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import trio
+
+from telepresence_py.model.errors import InternalError
+from telepresence_py.session.door import Door
+from telepresence_py.session.stage import Scene, Stage, set_stage
+from telepresence_py.session.tunnels import Tunnels
+
+_CHILD_STOP_SECONDS = 5.0
+
+Beside = Callable[[Stage], Awaitable[None]]
+"""What goes on beside the child; an error of it ends the child."""
+
+
+async def perform(door: Door, scene: Scene, tunnels: Tunnels, *beside: Beside) -> None:
+    """Run the child on its stage until it ends, with `beside` and a watch over all that it needs.
+
+    The child is ended, and the stage gone, however this is left.
+    """
+    async with trio.open_nursery() as nursery:
+        async with set_stage(nursery, scene, tunnels, door.report) as stage:
+            nursery.start_soon(tunnels.wait_lost)
+            nursery.start_soon(_namespaces_lost, stage)
+            for one in beside:
+                nursery.start_soon(one, stage)
+            try:
+                await door.start_child(stage.environment, stage.namespaces)
+                await door.wait_child_ended()
+            finally:
+                with trio.CancelScope(shield=True):
+                    await door.stop_child(_CHILD_STOP_SECONDS)
+                # before the stage goes: its end is news only while the child should live
+                nursery.cancel_scope.cancel()
+
+
+async def _namespaces_lost(stage: Stage) -> NoReturn:
+    await stage.lost.wait()
+    raise InternalError("the process that holds the command's namespaces ended; start again")

@@ -1,0 +1,37 @@
+"""What is made sure of before anything is touched, whatever the session is for."""
+
+from __future__ import annotations
+
+import os
+
+from telepresence_py.cluster.client import Cluster
+from telepresence_py.cluster.protected import is_protected, protected_patterns
+from telepresence_py.isolation import enter
+from telepresence_py.model.errors import CommandNotFound
+from telepresence_py.model.network import Mount, NetworkView
+from telepresence_py.session.door import Door
+
+
+async def confirm_protected(door: Door, cluster: Cluster, verb: str) -> None:
+    """Ask first where the user's configuration says so; `verb` is what would be done. CliGone for a no."""
+    if is_protected(cluster.context, protected_patterns(os.environ)):
+        await door.confirm(
+            f"context {cluster.context} is marked protected; {verb} there?",
+            f"context {cluster.context} is marked protected and there is no terminal to ask on; "
+            "name another by --context, or take it from protected_contexts in the configuration",
+        )
+
+
+async def require_isolation() -> None:
+    """Isolate nobody for a moment: only the whole set-up tells whether this machine can."""
+    async with enter(NetworkView("probe", ("192.0.2.1", "2001:db8::1")), lambda _event: None):
+        pass
+
+
+def require_command(command: tuple[str, ...], mounts: tuple[Mount, ...]) -> None:
+    """A path that the laptop does not have may still lie in a volume of the pod, else it is refused."""
+    path = command[0]
+    if "/" not in path or os.path.lexists(path):
+        return
+    if not any(os.path.abspath(path).startswith(mount.path.rstrip("/") + "/") for mount in mounts):
+        raise CommandNotFound(f"{path}: no such file here, nor in a volume of the pod; nothing was changed")

@@ -1,0 +1,98 @@
+"""The story of a swap, on one page. Every step is told by its name; what a step does is in its own module."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+
+from telepresence_py.cluster.access import require_rights
+from telepresence_py.cluster.client import Cluster, open_cluster
+from telepresence_py.cluster.workloads import read_workload
+from telepresence_py.model.events import Event, Level, Report
+from telepresence_py.model.intent import SwapIntent
+from telepresence_py.session.door import Door
+from telepresence_py.session.identity import SessionIdentity, new_identity
+from telepresence_py.session.performance import perform
+from telepresence_py.session.plan import SwapPlan, plan_swap
+from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
+from telepresence_py.session.recording import recorded
+from telepresence_py.session.replicas import Replicas, hold_replicas
+from telepresence_py.session.stage import Scene, Stage, announce
+from telepresence_py.session.tunnels import Tunnels, open_tunnels
+from telepresence_py.tunnel.keys import SessionKey
+
+
+async def swap(door: Door) -> None:
+    """Swap, run, restore. Raises TelepresenceError; whatever is raised, the cluster is restored before.
+
+    CliGone comes through when the CLI asked for the end or went away.
+    """
+    intent = await door.intent()
+    report = door.report
+    key = SessionKey.generate()
+    identity = new_identity(key.public_line)
+
+    async with open_cluster(intent.cluster) as cluster:
+        await confirm_protected(door, cluster, "swap")
+        async with trio.open_nursery() as asking:
+            asking.start_soon(require_isolation)
+            plan = await _read_and_plan(cluster, intent, identity, report)
+        # until here nothing was touched
+        with recorded(identity, cluster, plan.workload, intent.command):
+            async with trio.open_nursery() as nursery:
+                async with hold_replicas(nursery, cluster, plan, report) as replicas:
+                    async with open_tunnels(nursery, replicas.members, key) as tunnels:
+                        report(Event("connected", f"Connected to {_pods(replicas)}"))
+                        announce(tunnels, report)
+                        try:
+                            await _stand_in(door, intent, plan, replicas, tunnels)
+                        finally:
+                            with trio.CancelScope(shield=True):
+                                await replicas.restore(tunnels.hand_over)
+                nursery.cancel_scope.cancel()
+
+
+async def _read_and_plan(
+    cluster: Cluster, intent: SwapIntent, identity: SessionIdentity, report: Report
+) -> SwapPlan:
+    report(Event("reading", f"Reading {intent.kind}/{intent.name} in namespace {cluster.namespace}"))
+    await require_rights(cluster)
+    plan = plan_swap(intent, await read_workload(cluster, intent.kind, intent.name), identity)
+    require_command(intent.command, plan.mounts)
+    pods = f"{len(plan.replicas)} replica{'s' if len(plan.replicas) > 1 else ''}"
+    text = f"Standing in for {plan.workload}, {pods}, container {plan.container} ({plan.container_reason})"
+    report(Event("planned", text))
+    for notice in plan.notices:
+        report(Event("notice", notice, Level.NOTICE))
+    for change in plan.changes:
+        report(Event("change", f"{change.do}; undone by: {change.undo}", Level.DETAIL))
+    return plan
+
+
+async def _stand_in(
+    door: Door, intent: SwapIntent, plan: SwapPlan, replicas: Replicas, tunnels: Tunnels
+) -> None:
+    """Run the child on its stage, in place of the originals, until it ends."""
+
+    async def lost(_stage: Stage) -> None:
+        await replicas.wait_lost()
+
+    scene = Scene(intent.command, plan.ports, plan.mounts)
+    in_place = partial(_take_place, intent, plan, replicas, tunnels, door.report)
+    await perform(door, scene, tunnels, lost, in_place)
+
+
+async def _take_place(
+    intent: SwapIntent, plan: SwapPlan, replicas: Replicas, tunnels: Tunnels, report: Report, stage: Stage
+) -> None:
+    """Once the child listens (or at once), its pods report ready, are adopted, and the originals go."""
+    if not intent.ready_now:
+        await stage.wait_listening(report)
+    tunnels.set_ready()
+    await replicas.adopt()
+    await replicas.wait_in_place()
+
+
+def _pods(replicas: Replicas) -> str:
+    return ", ".join(replica.pod_name for replica in replicas.members)
