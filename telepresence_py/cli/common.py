@@ -1,0 +1,62 @@
+"""What the commands have in common: groups that know the nearest name, and the options that many take."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from telepresence_py.cli.options import nearest
+from telepresence_py.cli.render import Screen, Wanted
+from telepresence_py.model.intent import ClusterChoice
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class NearestGroup(click.Group):
+    """A group that names the nearest command when there is none of the name given."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0] if args else ""
+        if word and not word.startswith("-") and self.get_command(ctx, word) is None:
+            meant = nearest(word, self.list_commands(ctx))
+            hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(self.list_commands(ctx))}"
+            raise click.UsageError(f"there is no command {word!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def cluster_options(command: _Command) -> _Command:
+    for option in (
+        click.option("--kubeconfig", metavar="FILE", help="Kubeconfig instead of $KUBECONFIG."),
+        click.option("-n", "--namespace", metavar="NS", help="Namespace; the context's own without it."),
+        click.option("--context", metavar="NAME", help="Context; the current one without it."),
+    ):
+        command = option(command)
+    return command
+
+
+def output_options(command: _Command) -> _Command:
+    for option in (
+        click.option("--debug", is_flag=True, help="Show where an error came from."),
+        click.option("--log-file", metavar="FILE", help="Append all news, details too, to FILE."),
+        click.option("-v", "--verbose", is_flag=True, help="Show details, with times."),
+        click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only."),
+    ):
+        command = option(command)
+    return command
+
+
+def screen_for(options: dict[str, Any]) -> Screen:
+    """The screen that the output options ask for; they are taken out of `options`."""
+    wanted = Wanted(*(options.pop(name) for name in ("quiet", "verbose", "debug", "log_file")))
+    return Screen(sys.stderr, wanted)
+
+
+def cluster_choice(options: dict[str, Any]) -> ClusterChoice:
+    """The cluster that the cluster options choose; they are taken out of `options`."""
+    return ClusterChoice(*(options.pop(name) for name in ("kubeconfig", "context", "namespace")))
