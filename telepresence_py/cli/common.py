@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from telepresence_py.cli.options import nearest
+from telepresence_py.cli.options import check_identity, nearest
 from telepresence_py.cli.render import Screen, Wanted
 from telepresence_py.model.intent import ClusterChoice
 
@@ -32,6 +32,10 @@ class NearestGroup(click.Group):
 
 def cluster_options(command: _Command) -> _Command:
     for option in (
+        click.option(
+            "--as-group", "as_groups", multiple=True, metavar="GROUP", help="With --as; repeatable."
+        ),
+        click.option("--as", "as_user", metavar="USER", help="Act as this user of the cluster."),
         click.option("--kubeconfig", metavar="FILE", help="Kubeconfig instead of $KUBECONFIG."),
         click.option("-n", "--namespace", metavar="NS", help="Namespace; the context's own without it."),
         click.option("--context", metavar="NAME", help="Context; the current one without it."),
@@ -58,5 +62,8 @@ def screen_for(options: dict[str, Any]) -> Screen:
 
 
 def cluster_choice(options: dict[str, Any]) -> ClusterChoice:
-    """The cluster that the cluster options choose; they are taken out of `options`."""
-    return ClusterChoice(*(options.pop(name) for name in ("kubeconfig", "context", "namespace")))
+    """The cluster that the cluster options choose; they are taken out of `options`; BadUsage."""
+    names = ("kubeconfig", "context", "namespace", "as_user", "as_groups")
+    choice = ClusterChoice(*(options.pop(name) for name in names))
+    check_identity(choice.as_user, choice.as_groups)
+    return choice

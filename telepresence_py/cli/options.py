@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from telepresence_py.model.errors import BadUsage
-from telepresence_py.model.intent import PortOverride
+from telepresence_py.model.intent import PortOverride, is_header_value
 
 DEFAULT_KIND = "deployment"
 
@@ -80,6 +80,16 @@ def parse_duration(word: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != word:
         raise BadUsage(f"{word!r} is not a duration; write for example 30s, 2m or 1h30m")
     return sum(float(number) * _SECONDS_PER_UNIT[unit] for number, unit in parts)
+
+
+def check_identity(user: str | None, groups: Iterable[str]) -> None:
+    """`--as` and `--as-group` become headers of requests, in which nothing else may be smuggled."""
+    for option, words in (("--as", [] if user is None else [user]), ("--as-group", list(groups))):
+        for word in words:
+            if not word or not is_header_value(word):
+                raise BadUsage(f"{option} {word!r} is not a name: it is empty or has a control character")
+            if user is None:
+                raise BadUsage(f"{option} {word} needs --as USER too")
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

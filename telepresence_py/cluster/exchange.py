@@ -18,6 +18,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
 from telepresence_py.cluster.calls import Call, Json
+from telepresence_py.cluster.impersonation import Headers
 from telepresence_py.cluster.kubeconfig import Access
 from telepresence_py.cluster.library import load_library
 
@@ -76,13 +77,11 @@ class Exchange:
         except (HTTPError, OSError) as error:
             raise _no_answer(error) from error
 
-    def credentials(self) -> dict[str, str]:
-        """Headers that authenticate us, renewed where the kubeconfig says how. Never print them."""
-        headers = {}
-        for setting in self._access.settings.auth_settings().values():
-            if setting["in"] == "header" and setting["value"]:
-                headers[setting["key"]] = setting["value"]
-        return headers
+    def credentials(self) -> Headers:
+        """Headers that say who we are and as whom we act; renewed as the kubeconfig says. Never print them."""
+        settings = self._access.settings.auth_settings().values()
+        ours = [(one["key"], one["value"]) for one in settings if one["in"] == "header" and one["value"]]
+        return (*ours, *self._access.impersonation.headers())
 
     @property
     def proxy(self) -> str | None:
@@ -91,7 +90,9 @@ class Exchange:
         return None if proxy is None else str(proxy)
 
     def _open(self, call: Call, namespace: str, timeout: urllib3.Timeout) -> Any:
-        headers = {"Accept": "application/json, */*", "User-Agent": "telepresence-py", **self.credentials()}
+        headers = urllib3.HTTPHeaderDict({"Accept": "application/json, */*", "User-Agent": "telepresence-py"})
+        for name, value in self.credentials():
+            headers.add(name, value.encode())  # type: ignore[arg-type]  # as bytes; text it would send as Latin-1
         body = None
         if call.body is not None:
             body = json.dumps(call.body).encode()

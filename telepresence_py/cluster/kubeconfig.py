@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from telepresence_py.cluster.impersonation import Impersonation, read_impersonation
 from telepresence_py.cluster.library import load_library
 from telepresence_py.cluster.names import suggestion
 from telepresence_py.model.errors import ClusterUnreachable, NamedObjectMissing, PreconditionFailed
@@ -16,12 +17,16 @@ from telepresence_py.model.intent import ClusterChoice
 
 @dataclass(frozen=True)
 class Access:
-    """`settings` is the library's Configuration: it holds credentials, and renews them itself."""
+    """`settings` is the library's Configuration: it holds credentials, and renews them itself.
+
+    `impersonation` is whom requests are made as; none of it by default.
+    """
 
     context: str
     namespace: str
     server: str
     settings: Any = field(repr=False)
+    impersonation: Impersonation = Impersonation()
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class ContextNames:
     namespace: str
     contexts: tuple[str, ...]
     paths: str
+    user: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The user entry; holds credentials."""
 
 
 def choose_context(choice: ClusterChoice, environment: Mapping[str, str] = os.environ) -> ContextNames:
@@ -53,7 +60,9 @@ def choose_context(choice: ClusterChoice, environment: Mapping[str, str] = os.en
             + suggestion(context, contexts, "contexts")
         )
     namespace = choice.namespace or contexts[context].get("namespace") or "default"
-    return ContextNames(str(context), str(namespace), tuple(sorted(contexts)), paths)
+    users = {entry["name"]: entry.get("user") or {} for entry in _named(merged.get("users"))}
+    user = users.get(contexts[context].get("user")) or {}
+    return ContextNames(str(context), str(namespace), tuple(sorted(contexts)), paths, user)
 
 
 def load_access(choice: ClusterChoice, environment: Mapping[str, str] = os.environ) -> Access:
@@ -75,7 +84,9 @@ def load_access(choice: ClusterChoice, environment: Mapping[str, str] = os.envir
         raise ClusterUnreachable(
             f'cannot use the credentials of context "{chosen.context}" in {chosen.paths}: {_one_line(error)}'
         ) from error
-    return Access(chosen.context, chosen.namespace, str(settings.host).rstrip("/"), settings)
+    impersonation = read_impersonation(chosen.user, choice, f'the user of context "{chosen.context}"')
+    server = str(settings.host).rstrip("/")
+    return Access(chosen.context, chosen.namespace, server, settings, impersonation)
 
 
 def _read(paths: str, named: str | None) -> tuple[dict[str, Any], tuple[dict[str, Any], ...]]:
@@ -89,7 +100,7 @@ def _read(paths: str, named: str | None) -> tuple[dict[str, Any], tuple[dict[str
                 f"there is no kubeconfig {paths}, so no cluster: name one with --kubeconfig or KUBECONFIG"
             )
         files = tuple(raw for raw in merger.config_files.values() if isinstance(raw, dict))
-        merged = {key: [entry.value for entry in merger.config.value[key]] for key in ("contexts",)}
+        merged = {key: [entry.value for entry in merger.config.value[key]] for key in ("contexts", "users")}
     except ClusterUnreachable:
         raise
     except Exception as error:  # YAML errors, wrong types: whatever a broken file provokes

@@ -20,6 +20,7 @@ from telepresence_py.model.errors import (
 )
 
 QUOTA = "a quota of"
+_MAY_NOT_IMPERSONATE = r'(?P<kind>\S+) "(?P<name>.*)" is forbidden: User ".*" cannot impersonate resource'
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,12 @@ def _unknown_user(where: Where) -> TelepresenceError:
 def _forbidden(call: Call, where: Where, answer: Answer) -> TelepresenceError:
     if 'User "system:anonymous"' in answer.message:
         return _unknown_user(where)
+    if (refused := re.search(_MAY_NOT_IMPERSONATE, answer.message)) is not None:
+        kind, name = refused["kind"], refused["name"]
+        return NoRights(
+            f'you may not act as the {kind.removesuffix("s")} {name} in context "{where.context}": leave it out '
+            f"(--as, or `as` in the kubeconfig), or ask for the right to impersonate {kind}"
+        )
     by_rbac = re.search(r'User ".*" cannot \w+ resource', answer.message)
     if call.verb in ("create", "patch") and answer.message and not by_rbac:
         return _admission(call, where, answer)

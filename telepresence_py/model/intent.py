@@ -8,11 +8,21 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ClusterChoice:
-    """Which cluster and namespace; None means what the kubeconfig says."""
+    """Which cluster and namespace, and as whom; None and () mean what the kubeconfig says.
+
+    `as_groups` needs `as_user`.
+    """
 
     kubeconfig: str | None = None
     context: str | None = None
     namespace: str | None = None
+    as_user: str | None = None
+    as_groups: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, fields: dict[str, object]) -> ClusterChoice:
+        """The inverse of `dataclasses.asdict`; TypeError when the fields are not a ClusterChoice's."""
+        return cls(**{**fields, "as_groups": tuple(fields["as_groups"])})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,12 @@ class SwapIntent:
     def from_json(cls, fields: dict[str, object]) -> SwapIntent:
         """The inverse of `to_json`; TypeError when the fields are not a SwapIntent's."""
         values = dict(fields)
-        values["cluster"] = ClusterChoice(**values["cluster"])  # type: ignore[arg-type]
+        values["cluster"] = ClusterChoice.from_json(values["cluster"])  # type: ignore[arg-type]
         values["ports"] = tuple(PortOverride(**port) for port in values["ports"])  # type: ignore[attr-defined]
         values["command"] = tuple(values["command"])  # type: ignore[arg-type]
         return cls(**values)  # type: ignore[arg-type]
+
+
+def is_header_value(text: str) -> bool:
+    """Whether it may stand in an HTTP header (RFC 9110, 5.5): no line break or other control character."""
+    return text.isprintable()

@@ -80,11 +80,11 @@ class WebSocketTarget:
     """Where and how to open a WebSocket: the cluster room knows, the tunnel dials.
 
     `ca_file`, `certificate_file`, `key_file` are paths or None; `verify` False skips TLS verification
-    because the kubeconfig says so. `headers` carries credentials: never print it.
+    because the kubeconfig says so. `headers` (names may repeat) carries credentials: never print it.
     """
 
     url: str
-    headers: dict[str, str] = field(repr=False)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
     subprotocols: tuple[str, ...] = ("v4.channel.k8s.io",)
     ca_file: str | None = None
     certificate_file: str | None = None

@@ -128,7 +128,7 @@ async def connect(
     refused port is told only later: `connection_lost(PortForwardBroken)`.
     """
     protocol = protocol_factory()
-    headers = {**target.headers, "Sec-WebSocket-Protocol": ", ".join(target.subprotocols)}
+    headers = (*target.headers, ("Sec-WebSocket-Protocol", ", ".join(target.subprotocols)))
     arguments: dict[str, Any] = {"server_hostname": target.server_name} if target.server_name else {}
     try:
         await ws_connect(

@@ -34,6 +34,7 @@ class FakeCluster:
         self.version = 100
         self.numbers = 0
         self.requests: list[tuple[str, str]] = []
+        self.headers: list[list[tuple[str, str]]] = []
         self.logs: dict[str, str] = {}
         self.lingering: Callable[[Json], bool] = lambda pod: False
         self.admit: Callable[[Json], None] = lambda pod: None
@@ -292,6 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = parts[2:] if parts[0] == "namespaces" and len(parts) > 2 else parts
         with cluster.lock:
             cluster.requests.append((self.command, f"{url.path}?{url.query}"))
+            cluster.headers.append(self.headers.items())
             if cluster.cut_connections > 0:
                 cluster.cut_connections -= 1
                 self.close_connection = True

@@ -131,8 +131,8 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_and_code_70(monkeypatch, cap
 
 def test_an_intent_holds_what_was_typed(monkeypatch):
     monkeypatch.setenv("SHELL", "/bin/zsh")
-    options = {"kubeconfig": None, "context": "dev", "namespace": None, "ports": ("1:2",)}
-    options |= {"image": None, "grace": "1m", "ready": "listening"}
+    options = {"kubeconfig": None, "context": "dev", "namespace": None, "as_user": None, "as_groups": ()}
+    options |= {"ports": ("1:2",), "image": None, "grace": "1m", "ready": "listening"}
     intent = cli_main.swap_intent("sts/db:main", (), options)
     assert (intent.kind, intent.name, intent.container) == ("statefulset", "db", "main")
     assert (intent.command, intent.grace_seconds, intent.ready_now) == (("/bin/zsh",), 60.0, False)

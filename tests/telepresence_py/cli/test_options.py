@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from telepresence_py.cli.options import Target, nearest, parse_duration, parse_port, parse_ports, parse_target
+from telepresence_py.cli.options import (
+    Target,
+    check_identity,
+    nearest,
+    parse_duration,
+    parse_port,
+    parse_ports,
+    parse_target,
+)
 from telepresence_py.model.errors import BadUsage
 from telepresence_py.model.intent import PortOverride
 
@@ -93,3 +101,22 @@ def test_what_is_no_duration_is_refused(word):
 def test_the_nearest_word_is_found_or_none():
     assert nearest("swpa", ["swap", "list"]) == "swap"
     assert nearest("frobnicate", ["swap", "list"]) is None
+
+
+def test_whom_to_act_as_is_a_name():
+    check_identity(None, ())
+    check_identity("jürgen@example.org", ("system:masters", "my team"))
+
+
+@pytest.mark.parametrize(
+    ("user", "groups", "words"),
+    [
+        ("jane\r\nX: y", (), "--as .*control character"),
+        ("", (), "--as .*empty"),
+        ("jane", ("a\nb",), "--as-group .*control character"),
+        (None, ("dev",), "--as-group dev needs --as"),
+    ],
+)
+def test_what_is_no_identity_is_refused(user, groups, words):
+    with pytest.raises(BadUsage, match=words):
+        check_identity(user, groups)

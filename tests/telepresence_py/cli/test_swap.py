@@ -281,7 +281,13 @@ def test_the_intent_reaches_the_session_whole(swapping):
     assert intent["holder"].count("@") == 1
     del intent["holder"]
     assert intent == {
-        "cluster": {"kubeconfig": None, "context": "dev", "namespace": "shop"},
+        "cluster": {
+            "kubeconfig": None,
+            "context": "dev",
+            "namespace": "shop",
+            "as_user": None,
+            "as_groups": [],
+        },
         "kind": "deployment",
         "name": "orders",
         "container": None,

@@ -96,6 +96,23 @@ def test_following_stops_when_the_reader_has_enough(tmp_path, cluster):
     assert seen == [b"one", b"two"]
 
 
+def test_requests_and_the_port_forward_are_made_as_whom_was_asked_for(tmp_path, cluster):
+    choice = ClusterChoice(
+        write_kubeconfig(tmp_path / "config", cluster.url), as_user="jürgen", as_groups=("a", "b")
+    )
+
+    async def main():
+        async with open_cluster(choice) as opened:
+            await opened.call(Call("list", PODS))
+            return port_forward_target(opened, "p", 1)
+
+    expected = [("Impersonate-User", "jürgen"), ("Impersonate-Group", "a"), ("Impersonate-Group", "b")]
+    assert [header for header in trio.run(main).headers if header[0] != "authorization"] == expected
+    # the fake reads headers as Latin-1
+    heard = [(name, value.encode("latin-1").decode()) for name, value in cluster.headers[-1]]
+    assert [header for header in heard if header[0].startswith("Impersonate-")] == expected
+
+
 def test_the_port_forward_goes_to_the_pods_port_with_our_credentials(tmp_path, cluster):
     async def target(opened):
         return port_forward_target(opened, "orders-tp-1", 29022)
@@ -104,6 +121,6 @@ def test_the_port_forward_goes_to_the_pods_port_with_our_credentials(tmp_path, c
     assert found.url == cluster.url.replace("http", "ws") + (
         "/api/v1/namespaces/shop/pods/orders-tp-1/portforward?ports=29022"
     )
-    assert "Bearer secret-token" in found.headers.values()
+    assert ("authorization", "Bearer secret-token") in found.headers
     assert "secret-token" not in repr(found)
     assert found.proxy is None

@@ -30,6 +30,17 @@ def test_missing_rights_name_verb_resource_namespace_and_context():
         assert word in error.sentence
 
 
+def test_whoever_may_not_impersonate_is_told_so():
+    message = (
+        'groups "ops" is forbidden: User "eve" cannot impersonate resource "groups" in API group "" '
+        "at the cluster scope"
+    )
+    error = explained(403, message, Call("list", PODS))
+    assert isinstance(error, NoRights)
+    for word in ("act as the group ops", '"dev"', "--as", "impersonate groups"):
+        assert word in error.sentence
+
+
 def test_missing_rights_on_a_subresource_are_named_as_rbac_does():
     assert Call("get", PODS, "p", "log").rbac_resource == "pods/log"
     assert "pods/portforward" in no_rights("create", "pods/portforward", WHERE).sentence

@@ -10,7 +10,7 @@ from telepresence_py.model.intent import ClusterChoice, PortOverride, SwapIntent
 
 
 def test_an_intent_is_read_as_it_was_written():
-    cluster = ClusterChoice("/k", "dev", "shop")
+    cluster = ClusterChoice("/k", "dev", "shop", "jane", ("dev", "ops"))
     ports = (PortOverride(8081, 80), PortOverride(9, 9))
     intent = SwapIntent(
         cluster, "deployment", "orders", "app", ports, ("a", "b c"), "me@here", "r/i:1", 60.0, True

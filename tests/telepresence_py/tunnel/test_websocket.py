@@ -27,6 +27,7 @@ from telepresence_py.tunnel.websocket import DialFailed, PortForwardBroken, conn
 from tests.fakes.loop import in_loop, until
 from tests.fakes.sink import Recorder
 
+HEADERS = (("Authorization", "Bearer t0ken"), ("Impersonate-Group", "dev"), ("Impersonate-Group", "öps"))
 PORT = (17022).to_bytes(2, "little")
 
 
@@ -57,7 +58,7 @@ async def api_server(answer: Answer) -> AsyncIterator[WebSocketTarget]:
     server = await ws_create_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        yield WebSocketTarget(f"ws://127.0.0.1:{port}/forward?ports=17022", {"Authorization": "Bearer t0ken"})
+        yield WebSocketTarget(f"ws://127.0.0.1:{port}/forward?ports=17022", HEADERS)
     finally:
         server.close()
 
@@ -82,6 +83,8 @@ async def test_credentials_and_subprotocol_are_sent_and_bytes_pass() -> None:
         recorder.transport.write(b"hello")
         await until(lambda: recorder.received == b"hello")
         assert seen[0].headers["Authorization"] == "Bearer t0ken"
+        groups = seen[0].headers.getall("Impersonate-Group")
+        assert [group.encode(errors="surrogateescape").decode() for group in groups] == ["dev", "öps"]
         assert seen[0].headers["Sec-WebSocket-Protocol"] == "v4.channel.k8s.io"
         recorder.transport.close()
         assert await recorder.lost is None
@@ -167,7 +170,7 @@ async def test_an_absent_server_is_worth_another_try() -> None:
 
 @in_loop
 async def test_a_certificate_authority_that_cannot_be_read_is_told() -> None:
-    target = WebSocketTarget("wss://127.0.0.1:1/", {}, ca_file="/nowhere/ca.crt")
+    target = WebSocketTarget("wss://127.0.0.1:1/", (), ca_file="/nowhere/ca.crt")
     with pytest.raises(ClusterUnreachable, match="certificate files of the kubeconfig"):
         await dialled(target)
 
@@ -175,8 +178,8 @@ async def test_a_certificate_authority_that_cannot_be_read_is_told() -> None:
 def test_verification_is_off_only_where_the_kubeconfig_says_so() -> None:
     from telepresence_py.tunnel.websocket import tls_context
 
-    assert tls_context(WebSocketTarget("wss://x/", {})).verify_mode is ssl.CERT_REQUIRED
-    assert tls_context(WebSocketTarget("wss://x/", {}, verify=False)).verify_mode is ssl.CERT_NONE
+    assert tls_context(WebSocketTarget("wss://x/", ())).verify_mode is ssl.CERT_REQUIRED
+    assert tls_context(WebSocketTarget("wss://x/", (), verify=False)).verify_mode is ssl.CERT_NONE
 
 
 @in_loop
