@@ -78,7 +78,7 @@ class Exchange:
             raise _no_answer(error) from error
 
     def credentials(self) -> Headers:
-        """Headers that say who we are and as whom we act; renewed as the kubeconfig says. Never print them."""
+        """Headers that say who we are and as whom we act, renewed where need be. Never print them."""
         settings = self._access.settings.auth_settings().values()
         ours = [(one["key"], one["value"]) for one in settings if one["in"] == "header" and one["value"]]
         return (*ours, *self._access.impersonation.headers())

@@ -19,14 +19,14 @@ from telepresence_py.model.intent import ClusterChoice
 class Access:
     """`settings` is the library's Configuration: it holds credentials, and renews them itself.
 
-    `impersonation` is whom requests are made as; none of it by default.
+    `impersonation` is whom requests are made as.
     """
 
     context: str
     namespace: str
     server: str
     settings: Any = field(repr=False)
-    impersonation: Impersonation = Impersonation()
+    impersonation: Impersonation
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,8 @@ def _forbidden(call: Call, where: Where, answer: Answer) -> TelepresenceError:
     if (refused := re.search(_MAY_NOT_IMPERSONATE, answer.message)) is not None:
         kind, name = refused["kind"], refused["name"]
         return NoRights(
-            f'you may not act as the {kind.removesuffix("s")} {name} in context "{where.context}": leave it out '
-            f"(--as, or `as` in the kubeconfig), or ask for the right to impersonate {kind}"
+            f'you may not act as the {kind.removesuffix("s")} {name} in context "{where.context}": '
+            f"leave it out (--as, or `as` in the kubeconfig), or ask for the right to impersonate {kind}"
         )
     by_rbac = re.search(r'User ".*" cannot \w+ resource', answer.message)
     if call.verb in ("create", "patch") and answer.message and not by_rbac:
