@@ -13,13 +13,13 @@ import trio
 
 from telepresence_py.cli.render import Screen
 from telepresence_py.cluster.client import open_cluster
-from telepresence_py.cluster.protected import is_protected, protected_patterns
 from telepresence_py.model.errors import PreconditionFailed, TelepresenceError
 from telepresence_py.model.events import Event, Report
 from telepresence_py.model.intent import ClusterChoice
 from telepresence_py.model.records import SessionRecord
 from telepresence_py.process.records import live_sessions, runtime_directory
 from telepresence_py.session.leftovers import Leftover, list_leftovers, restore_leftovers
+from telepresence_py.settings import read_settings
 
 _SESSION_COLUMNS = ("SESSION", "WORKLOAD", "NAMESPACE", "CONTEXT", "SINCE", "PID", "COMMAND")
 _POD_COLUMNS = ("POD", "WORKLOAD", "STATE", "HOLDER", "SINCE", "SESSION")
@@ -79,7 +79,7 @@ async def _restore(
     choice: ClusterChoice, screen: Screen, report: Report, workload: str | None, force: bool
 ) -> tuple[Leftover, ...]:
     async with open_cluster(choice) as cluster:
-        if is_protected(cluster.context, protected_patterns(os.environ)):
+        if read_settings(os.environ).protects(cluster.context):
             _confirm(screen, cluster.context)
         return await restore_leftovers(cluster, report, workload, force)
 

@@ -20,7 +20,7 @@ from telepresence_py.cli.common import (
     output_options,
     screen_for,
 )
-from telepresence_py.cli.options import parse_duration, parse_ports, parse_target
+from telepresence_py.cli.options import parse_duration, parse_image, parse_ports, parse_target
 from telepresence_py.cli.render import PREFIX
 from telepresence_py.cli.sidecar_commands import sidecar
 from telepresence_py.model.errors import BadUsage, InternalError, TelepresenceError
@@ -37,7 +37,7 @@ def cli() -> None:
 @click.argument("target", metavar="KIND/NAME[:CONTAINER]")
 @click.option("-p", "ports", multiple=True, metavar="LOCAL[:POD]", help="Where connections to port POD go.")
 @click.option("--grace", default="30s", show_default=True, metavar="TIME", help="Wait for a lost session.")
-@click.option("--image", metavar="REF", help="Image of the sidecar.")
+@click.option("--image", type=parse_image, metavar="REF", help="Image of the sidecar.")
 @click.option("--ready", type=click.Choice(["listening", "now"]), default="listening", show_default=True,
               help="Take traffic once the command listens on every port, or at once.")  # fmt: skip
 @cluster_options

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from telepresence_py.model.errors import BadUsage
+from telepresence_py.model.image import is_reference
 from telepresence_py.model.intent import PortOverride, is_header_value
 
 DEFAULT_KIND = "deployment"
@@ -90,6 +91,15 @@ def check_identity(user: str | None, groups: Iterable[str]) -> None:
                 raise BadUsage(f"{option} {word!r} is not a name: it is empty or has a control character")
             if user is None:
                 raise BadUsage(f"{option} {word} needs --as USER too")
+
+
+def parse_image(word: str) -> str:
+    """The reference of an image as a container runtime takes it."""
+    if not is_reference(word):
+        raise BadUsage(
+            f"--image: {word!r} does not name an image; write for example registry.example/name:tag"
+        )
+    return word
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

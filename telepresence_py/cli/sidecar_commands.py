@@ -14,6 +14,7 @@ from telepresence_py.cli.common import (
     output_options,
     screen_for,
 )
+from telepresence_py.cli.options import parse_image
 from telepresence_py.cli.render import Screen
 from telepresence_py.model.errors import BadUsage
 from telepresence_py.model.intent import ClusterChoice
@@ -24,7 +25,9 @@ def sidecar() -> None:
     """The image of the sidecar that stands in the cluster."""
 
 
-_image_option = click.option("--image", metavar="REF", help="Another reference than this version's.")
+_image_option = click.option(
+    "--image", type=parse_image, metavar="REF", help="Another reference than this version's."
+)
 
 
 @sidecar.command(context_settings=CONTEXT_SETTINGS)

@@ -37,8 +37,8 @@ class PortOverride:
 class SwapIntent:
     """`swap KIND/NAME[:CONTAINER]` with its options. `kind` is lower case and singular.
 
-    `image` None means the image of this version. `grace_seconds` is how long the sidecar waits for a lost
-    session. `ready_now` skips waiting for the child to listen.
+    `image` None means the one that variable and settings choose. `grace_seconds` is how long the sidecar
+    waits for a lost session. `ready_now` skips waiting for the child to listen.
     """
 
     cluster: ClusterChoice

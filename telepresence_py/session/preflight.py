@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 
 from telepresence_py.cluster.client import Cluster
-from telepresence_py.cluster.protected import is_protected, protected_patterns
 from telepresence_py.isolation import enter
 from telepresence_py.model.errors import CommandNotFound
 from telepresence_py.model.network import Mount, NetworkView
 from telepresence_py.session.door import Door
+from telepresence_py.settings import read_settings
 
 
 async def confirm_protected(door: Door, cluster: Cluster, verb: str) -> None:
     """Ask first where the user's configuration says so; `verb` is what would be done. CliGone for a no."""
-    if is_protected(cluster.context, protected_patterns(os.environ)):
+    if read_settings(os.environ).protects(cluster.context):
         await door.confirm(
             f"context {cluster.context} is marked protected; {verb} there?",
             f"context {cluster.context} is marked protected and there is no terminal to ask on; "

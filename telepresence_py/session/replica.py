@@ -13,6 +13,7 @@ from telepresence_py.cluster.pods import follow_log, read_log
 from telepresence_py.cluster.portforward import port_forward_target
 from telepresence_py.model.errors import PreconditionFailed, SessionLost
 from telepresence_py.model.network import WebSocketTarget
+from telepresence_py.session.image import no_image
 from telepresence_py.session.manifest import SidecarShape
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import (
@@ -136,11 +137,7 @@ class Replica:
     def _cannot_start(self, waiting: Waiting) -> PreconditionFailed:
         detail = f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason
         if waiting.for_image and waiting.container == self._shape.container:
-            return PreconditionFailed(
-                f"the node cannot get the sidecar's image {self._shape.image}: build it by "
-                "`telepresence-py sidecar build`, bring it to the nodes by `telepresence-py sidecar load`, "
-                f"or name another by --image ({detail})"
-            )
+            return PreconditionFailed(no_image(self._shape.image, detail))
         return PreconditionFailed(
             f"container {waiting.container} of pod {self.pod_name} cannot start: {detail}"
         )

@@ -147,6 +147,6 @@ def announce(tunnels: Tunnels, report: Report) -> None:
     for version in sorted({tunnel.facts.version for tunnel in tunnels.members} - {__version__}):
         text = (
             f"The sidecar's image is of version {version}, this is {__version__}: "
-            "`telepresence-py sidecar build` and `load` make them the same"
+            "`telepresence-py sidecar load` or `push` make them the same"
         )
         report(Event("version-differs", text, Level.WARNING))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -13,6 +14,7 @@ from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import SwapIntent
 from telepresence_py.session.door import Door
 from telepresence_py.session.identity import SessionIdentity, new_identity
+from telepresence_py.session.image import image_for
 from telepresence_py.session.performance import perform
 from telepresence_py.session.plan import SwapPlan, plan_swap
 from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
@@ -35,6 +37,7 @@ async def swap(door: Door) -> None:
 
     async with open_cluster(intent.cluster) as cluster:
         await confirm_protected(door, cluster, "swap")
+        intent = replace(intent, image=image_for(intent.image, cluster.context, report))
         async with trio.open_nursery() as asking:
             asking.start_soon(require_isolation)
             plan = await _read_and_plan(cluster, intent, identity, report)

@@ -80,6 +80,8 @@ def test_the_version_is_that_of_the_contract():
         (["restore"], "KIND/NAME, or --all"),
         (["restore", "orders", "--all"], "KIND/NAME, or --all"),
         (["list", "--output", "yaml"], "yaml"),
+        (["swap", "orders", "--image", "", "--", "true"], "'' does not name an image"),
+        (["sidecar", "build", "--image", "a b"], "'a b' does not name an image"),
     ],
 )
 def test_wrong_usage_is_one_line_with_a_hint_and_code_2(words, hint):
