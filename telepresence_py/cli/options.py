@@ -18,6 +18,7 @@ _KINDS = {
     "daemonset": ("ds", "daemonsets"),
     "replicaset": ("rs", "replicasets"),
     "replicationcontroller": ("rc", "replicationcontrollers"),
+    "rollout": ("ro", "rollouts"),
     "pod": ("po", "pods"),
     "job": ("jobs",),
     "cronjob": ("cj", "cronjobs"),

@@ -21,18 +21,32 @@ class Right:
         return (f"{resource}.{self.group}" if self.group else resource) + slash + subresource
 
 
-SWAP_RIGHTS = (
-    Right("get", "deployments", "apps"),
-    Right("list", "replicasets", "apps"),
+POD_RIGHTS = (
     Right("list", "services"),
     *(Right(verb, "pods") for verb in ("get", "list", "watch", "create", "patch", "delete")),
     Right("get", "pods/log"),
     Right("get", "pods/portforward"),
 )
-"""What a swap cannot do without. From Kubernetes 1.35 on `create pods/portforward` is needed too."""
+"""What no swap can do without. From Kubernetes 1.35 on `create pods/portforward` is needed too."""
+
+OWNER_RIGHTS = {
+    "deployment": (Right("get", "deployments", "apps"), Right("list", "replicasets", "apps")),
+    "replicaset": (Right("get", "replicasets", "apps"),),
+    "replicationcontroller": (Right("get", "replicationcontrollers"),),
+}
+CUSTOM_RIGHTS = (Right("list", "replicasets", "apps"),)
 
 
-async def require_rights(cluster: Cluster, rights: tuple[Right, ...] = SWAP_RIGHTS) -> None:
+def swap_rights(kind: str) -> tuple[Right, ...]:
+    """PURE: what a swap of a workload of that kind needs; of a custom resource, its ReplicaSets alone.
+
+    What has no parent, or has a deployment for one, is found out by reading it: `get serviceaccounts` is
+    needed for the first, the rights for a deployment for the second.
+    """
+    return (*OWNER_RIGHTS.get(kind, CUSTOM_RIGHTS), *POD_RIGHTS)
+
+
+async def require_rights(cluster: Cluster, rights: tuple[Right, ...]) -> None:
     """NoRights naming verb, resource and namespace of the first right that the user lacks.
 
     One request when nothing is lacking. The server's list of rules may be incomplete, so what is not in it is

@@ -34,6 +34,8 @@ SERVICES = Resource("services", "service")
 NAMESPACES = Resource("namespaces", "namespace", namespaced=False)
 DEPLOYMENTS = Resource("deployments", "deployment", "apps")
 REPLICASETS = Resource("replicasets", "replicaset", "apps")
+REPLICATIONCONTROLLERS = Resource("replicationcontrollers", "replicationcontroller")
+SERVICEACCOUNTS = Resource("serviceaccounts", "serviceaccount")
 RULES_REVIEWS = Resource(
     "selfsubjectrulesreviews", "review of rights", "authorization.k8s.io", namespaced=False
 )

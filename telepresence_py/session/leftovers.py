@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 
 import trio
 
-from telepresence_py.cluster.calls import DEPLOYMENTS, Call, Json
+from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.client import Cluster
+from telepresence_py.cluster.owners import is_held_back
 from telepresence_py.cluster.pods import list_pods, read_log
-from telepresence_py.cluster.workloads import selector_text
+from telepresence_py.cluster.workloads import find_workload
 from telepresence_py.model.errors import WorkloadHeld, one_error
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.session.podboard import PodBoard
-from telepresence_py.session.podstate import controller, holder_of, is_finished
+from telepresence_py.session.podstate import holder_of, is_finished
 from telepresence_py.session.restoring import Restorer, StandIn
 from telepresence_sidecar.contract import CONNECTED_LOG_PREFIX, LOST_LOG_PREFIX, SESSION_LABEL
 
@@ -105,7 +106,7 @@ async def _state(cluster: Cluster, pod: Json) -> str:
 
 
 def _leftover(pod: Json, state: str) -> Leftover:
-    holder, owner = holder_of(pod), controller(pod)
+    holder = holder_of(pod)
     return Leftover(
         pod_name=pod["metadata"]["name"],
         uid=pod["metadata"]["uid"],
@@ -114,20 +115,16 @@ def _leftover(pod: Json, state: str) -> Leftover:
         holder=holder.who,
         since=holder.since,
         state=state,
-        adopted=owner is None or owner["kind"] != "Deployment",
+        adopted=not is_held_back(pod),
     )
 
 
 async def _restore_one(cluster: Cluster, report: Report, workload: str, pods: list[Leftover]) -> None:
     """All sidecar pods of one workload; of a workload that is gone, the pods are removed."""
-    answer = await cluster.call(Call("get", DEPLOYMENTS, workload.partition("/")[2]), accept={404})
-    there = answer.status < 300
-    board = PodBoard(
-        cluster, selector_text(answer.json["spec"]["selector"]) if there else SESSION_LABEL, report
-    )
+    found = await find_workload(cluster, workload)
+    board = PodBoard(cluster, SESSION_LABEL if found is None else found.selector, report)
     await board.refresh()
-    uid = answer.json["metadata"]["uid"] if there else ""
-    restorer = Restorer(cluster, workload, uid, board, report)
+    restorer = Restorer(cluster, workload, "" if found is None else found.uid, board, report)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(board.follow)
         for session in dict.fromkeys(one.session for one in pods):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from telepresence_py.cluster.calls import Json
+from telepresence_py.cluster.owners import PodOwner
 from telepresence_sidecar.contract import (
     CONTAINER_ANNOTATION,
     HOLDER_ANNOTATION,
@@ -57,57 +58,35 @@ PROGRAM_FIELDS = (
 
 @dataclass(frozen=True)
 class SidecarShape:
-    """What is the same for all sidecar pods of a swap. `owner` is the reference that holds them back."""
+    """What is the same for all sidecar pods of a swap. `holder` is the reference that holds them back."""
 
     container: str
     image: str
     config: SidecarConfig
     workload: str
     since: str
-    owner: Json
+    holder: Json
 
 
-def plain_pod(replicaset: Json) -> Json:
-    """The pod that the ReplicaSet itself would create."""
-    template, meta = replicaset["spec"]["template"], replicaset["metadata"]
-    owner = {
-        "apiVersion": "apps/v1",
-        "kind": "ReplicaSet",
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "controller": True,
-    }
+def plain_pod(owner: PodOwner) -> Json:
+    """The pod that the owner itself would create."""
+    template = owner.template
     metadata = {
-        "generateName": f"{meta['name']}-",
+        "generateName": f"{owner.name}-",
         "labels": dict(template["metadata"].get("labels") or {}),
         "annotations": dict(template["metadata"].get("annotations") or {}),
-        "ownerReferences": [owner],
+        "ownerReferences": [owner.reference],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": deepcopy(template["spec"])}
 
 
-def owner_reference(deployment: Json) -> Json:
-    """The reference that holds a sidecar pod back: no ReplicaSet claims it, and it dies with its owner.
-
-    Without blockOwnerDeletion, which would ask for rights on the deployment.
-    """
-    meta = deployment["metadata"]
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "controller": True,
-    }
-
-
-def lock_name(replicaset: str, number: int) -> str:
-    """`<replicaset>-tp-<number>`, a valid host name: longer ones are cut and told apart by a digest."""
+def lock_name(owner: str, number: int) -> str:
+    """`<owner>-tp-<number>`, a valid host name: longer ones are cut and told apart by a digest."""
     end = f"-tp-{number}"
-    if len(replicaset) + len(end) <= 63:
-        return replicaset + end
-    digest = sha256(replicaset.encode()).hexdigest()[:8]
-    return f"{replicaset[: 63 - len(end) - 9].rstrip('-.')}-{digest}{end}"
+    if len(owner) + len(end) <= 63:
+        return owner + end
+    digest = sha256(owner.encode()).hexdigest()[:8]
+    return f"{owner[: 63 - len(end) - 9].rstrip('-.')}-{digest}{end}"
 
 
 def sidecar_pod(pod: Json, name: str, shape: SidecarShape, own_resources: bool = False) -> Json:
@@ -164,7 +143,7 @@ def _metadata(pod: Json, name: str, shape: SidecarShape) -> Json:
         VERSION_ANNOTATION: __version__,
     }
     labels = dict(pod["metadata"].get("labels") or {}) | {SESSION_LABEL: shape.config.session}
-    return {"name": name, "labels": labels, "annotations": annotations, "ownerReferences": [shape.owner]}
+    return {"name": name, "labels": labels, "annotations": annotations, "ownerReferences": [shape.holder]}
 
 
 def _sidecar_container(chosen: Json, shape: SidecarShape, own_resources: bool) -> Json:

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 
 from telepresence_py.cluster.calls import Json
-from telepresence_py.cluster.workloads import WorkloadSnapshot, selector_text
+from telepresence_py.cluster.owners import PodOwner, Workload, controller_uid
+from telepresence_py.cluster.workloads import WorkloadSnapshot
 from telepresence_py.model.errors import PreconditionFailed, WorkloadHeld
 from telepresence_py.model.image import DEFAULT_IMAGE
 from telepresence_py.model.intent import SwapIntent
@@ -22,7 +23,6 @@ from telepresence_py.session.podspec import (
     unserved,
 )
 from telepresence_py.session.podstate import (
-    controller_uid,
     holder_of,
     is_finished,
     is_ready,
@@ -44,12 +44,12 @@ class Change:
 class ReplicaPlan:
     """One sidecar pod and the particular original that it replaces.
 
-    `pod_name` is the lock: two sessions cannot create it both. `plain_pod` is the pod that the ReplicaSet
-    itself would create.
+    `pod_name` is the lock: two sessions cannot create it both. `owner` adopts it and removes an
+    original; `plain_pod` is the pod that the owner itself would create.
     """
 
     pod_name: str
-    replicaset: str
+    owner: PodOwner
     original: str
     original_uid: str
     plain_pod: Json
@@ -57,15 +57,13 @@ class ReplicaPlan:
 
 @dataclass(frozen=True)
 class SwapPlan:
-    """`selector` finds all pods of the workload. `notices` are for the user, one line each.
+    """`target` is the workload as it was read. `notices` are for the user, one line each.
 
     The first replica's name is the first to be taken: who has it has the workload.
     """
 
-    workload: str  # deployment/orders
+    target: Workload
     namespace: str
-    deployment_uid: str
-    selector: str
     container_reason: str
     ports: tuple[PortMap, ...]
     mounts: tuple[Mount, ...]
@@ -74,8 +72,14 @@ class SwapPlan:
     replicas: tuple[ReplicaPlan, ...]
 
     @property
-    def deployment(self) -> str:
-        return self.workload.partition("/")[2]
+    def workload(self) -> str:
+        """deployment/orders"""
+        return str(self.target)
+
+    @property
+    def selector(self) -> str:
+        """Finds all pods of the workload."""
+        return self.target.selector
 
     @property
     def container(self) -> str:
@@ -91,8 +95,8 @@ class SwapPlan:
         made = [Change(f"create pod {one.pod_name}", f"delete pod {one.pod_name}") for one in self.replicas]
         given = [
             Change(
-                f"give {one.pod_name} to replicaset {one.replicaset}, which then removes {one.original}",
-                f"take {one.pod_name} back, so that replicaset {one.replicaset} starts an original",
+                f"give {one.pod_name} to {one.owner}, which then removes {one.original}",
+                f"take {one.pod_name} back, so that {one.owner} starts an original",
             )
             for one in self.replicas
         ]
@@ -101,20 +105,17 @@ class SwapPlan:
 
 def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionIdentity) -> SwapPlan:
     """The plan; NamedObjectMissing, BadUsage, WorkloadHeld, PreconditionFailed tell what is amiss."""
-    workload = f"{intent.kind}/{intent.name}"
+    target, workload = snapshot.workload, str(snapshot.workload)
     _require_unheld(workload, snapshot)
-    replicasets = _serving_replicasets(workload, snapshot)
-    main = replicasets[0]
-    require_room(workload, [replicaset.json["spec"]["template"]["spec"] for replicaset in replicasets])
-    template = main.json["spec"]["template"]
+    serving = _serving(snapshot)
+    specs = [one.owner.template["spec"] for one in serving]
+    require_room(workload, specs)
+    template = serving[0].owner.template
     services = [service for service in snapshot.services if _selects(service, template)]
     choice = choose_container(template, services, intent.container, workload)
-    _require_container_everywhere(workload, choice.name, replicasets)
+    _require_container_everywhere(workload, choice.name, serving)
     ports = map_ports(template, services, choice.name, intent.ports, workload)
-    tunnel_port, health_port = free_ports(
-        [replicaset.json["spec"]["template"]["spec"] for replicaset in replicasets],
-        [p.pod_port for p in ports],
-    )
+    tunnel_port, health_port = free_ports(specs, [p.pod_port for p in ports])
     config = SidecarConfig(
         session=identity.session,
         holder=intent.holder,
@@ -124,40 +125,31 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
         health_port=health_port,
         grace=intent.grace_seconds,
     )
-    meta = snapshot.deployment["metadata"]
-    owner = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "controller": True,
-    }
+    asked = f"{intent.kind}/{intent.name}"
     return SwapPlan(
-        workload=workload,
+        target=target,
         namespace=snapshot.namespace,
-        deployment_uid=snapshot.deployment["metadata"]["uid"],
-        selector=selector_text(snapshot.deployment["spec"]["selector"]),
         container_reason=choice.reason,
         ports=ports,
-        mounts=mounts_of(main.originals[0]["spec"], choice.name),
-        notices=(*_rollout_notice(replicasets), *unserved(template, choice.name)),
-        shape=SidecarShape(
-            choice.name, intent.image or DEFAULT_IMAGE, config, workload, identity.since, owner
+        mounts=mounts_of(serving[0].originals[0]["spec"], choice.name),
+        notices=(
+            *_resolved_notice(asked, workload),
+            *_rollout_notice(serving),
+            *unserved(template, choice.name),
         ),
-        replicas=tuple(replica for replicaset in replicasets for replica in _replicas(replicaset)),
+        shape=SidecarShape(
+            choice.name, intent.image or DEFAULT_IMAGE, config, workload, identity.since, target.holder
+        ),
+        replicas=tuple(replica for one in serving for replica in _replicas(one)),
     )
 
 
 @dataclass(frozen=True)
 class _Serving:
-    """A ReplicaSet of the workload with Ready pods; `originals` are all that it has, Ready ones first."""
+    """An owner of pods, some of them Ready; `originals` are all that it has, Ready ones first."""
 
-    json: Json
+    owner: PodOwner
     originals: tuple[Json, ...]
-
-    @property
-    def name(self) -> str:
-        return str(self.json["metadata"]["name"])
 
 
 def _require_unheld(workload: str, snapshot: WorkloadSnapshot) -> None:
@@ -175,62 +167,64 @@ def held(workload: str, pod: Json) -> WorkloadHeld:
     )
 
 
-def _serving_replicasets(workload: str, snapshot: WorkloadSnapshot) -> tuple[_Serving, ...]:
+def _serving(snapshot: WorkloadSnapshot) -> tuple[_Serving, ...]:
     """Those with a Ready pod, the one with most of them first.
 
     Never the newest by revision: adopted into the broken ReplicaSet of a stuck rollout, a sidecar would count
     as progress, and the last good original would be removed for good.
     """
-    if snapshot.deployment["spec"].get("replicas", 1) == 0:
+    workload = snapshot.workload
+    if workload.replicas == 0:
         raise PreconditionFailed(
             f"{workload} has 0 replicas, so there is no pod to stand in for: scale it up, then try again"
         )
-    deployment_uid = snapshot.deployment["metadata"]["uid"]
-    owned = [one for one in snapshot.replicasets if controller_uid(one) == deployment_uid]
     found, troubles = [], []
-    for replicaset in owned:
-        uid = replicaset["metadata"]["uid"]
-        pods = [pod for pod in snapshot.pods if controller_uid(pod) == uid and not is_sidecar(pod)]
+    for owner in workload.pod_owners:
+        pods = [pod for pod in snapshot.pods if controller_uid(pod) == owner.uid and not is_sidecar(pod)]
         living = [p for p in pods if not is_finished(p) and not p["metadata"].get("deletionTimestamp")]
         living.sort(key=lambda pod: (not is_ready(pod), pod["metadata"]["name"]))
         if living and is_ready(living[0]):
-            found.append(_Serving(replicaset, tuple(living)))
+            found.append(_Serving(owner, tuple(living)))
         troubles += [f"{pod['metadata']['name']}: {trouble(pod)}" for pod in living if not is_ready(pod)]
     if not found:
         raise PreconditionFailed(
             f"no pod of {workload} is Ready, so there is nothing to stand in for"
             + (f" ({'; '.join(troubles[:3])})" if troubles else ": wait for one, then try again")
         )
-    return tuple(sorted(found, key=lambda one: (-sum(map(is_ready, one.originals)), one.name)))
+    return tuple(sorted(found, key=lambda one: (-sum(map(is_ready, one.originals)), one.owner.name)))
 
 
-def _replicas(replicaset: _Serving) -> list[ReplicaPlan]:
-    """One for each pod that the ReplicaSet has: it removes the not Ready ones before the Ready ones."""
+def _replicas(serving: _Serving) -> list[ReplicaPlan]:
+    """One for each pod that the owner has: it removes the not Ready ones before the Ready ones."""
     return [
         ReplicaPlan(
-            pod_name=lock_name(replicaset.name, number),
-            replicaset=replicaset.name,
+            pod_name=lock_name(serving.owner.name, number),
+            owner=serving.owner,
             original=original["metadata"]["name"],
             original_uid=original["metadata"]["uid"],
-            plain_pod=plain_pod(replicaset.json),
+            plain_pod=plain_pod(serving.owner),
         )
-        for number, original in enumerate(replicaset.originals, start=1)
+        for number, original in enumerate(serving.originals, start=1)
     ]
 
 
-def _rollout_notice(replicasets: tuple[_Serving, ...]) -> tuple[str, ...]:
-    if len(replicasets) == 1:
+def _resolved_notice(asked: str, workload: str) -> tuple[str, ...]:
+    return () if asked == workload else (f"{asked} belongs to {workload}, which is swapped as a whole",)
+
+
+def _rollout_notice(serving: tuple[_Serving, ...]) -> tuple[str, ...]:
+    if len(serving) == 1:
         return ()
-    counts = Counter({one.name: len(one.originals) for one in replicasets})
+    counts = Counter({one.owner.name: len(one.originals) for one in serving})
     listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
     return (f"A rollout is under way, pods of several replicasets are replaced: {listed}",)
 
 
-def _require_container_everywhere(workload: str, container: str, replicasets: tuple[_Serving, ...]) -> None:
-    for one in replicasets:
-        if container not in [c["name"] for c in one.json["spec"]["template"]["spec"]["containers"]]:
+def _require_container_everywhere(workload: str, container: str, serving: tuple[_Serving, ...]) -> None:
+    for one in serving:
+        if container not in [c["name"] for c in one.owner.template["spec"]["containers"]]:
             raise PreconditionFailed(
-                f"a rollout of {workload} is under way and replicaset {one.name} has no container "
+                f"a rollout of {workload} is under way and {one.owner} has no container "
                 f"{container}: wait for its end, then try again"
             )
 

@@ -45,19 +45,6 @@ def holder_of(pod: Json) -> Holder:
     )
 
 
-def controller(thing: Json) -> Json | None:
-    """The owner reference of the controller, if there is one."""
-    for reference in thing["metadata"].get("ownerReferences") or ():
-        if reference.get("controller"):
-            return dict(reference)
-    return None
-
-
-def controller_uid(thing: Json) -> str | None:
-    reference = controller(thing)
-    return None if reference is None else str(reference["uid"])
-
-
 def is_finished(pod: Json) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 

@@ -28,12 +28,12 @@ async def rehearse(cluster: Cluster, plan: SwapPlan) -> dict[str, Json]:
     """The manifest of each sidecar pod, by name, in a form that the server would admit.
 
     PreconditionFailed when the original's own pod would be refused now (a swap could never be undone), or
-    when no form of the sidecar's pod is admitted. Two requests for each ReplicaSet, more where the first form
-    is refused.
+    when no form of the sidecar's pod is admitted. Two requests for each owner of pods, more where the
+    first form is refused.
     """
     manifests: dict[str, Json] = {}
-    for replicaset in dict.fromkeys(one.replicaset for one in plan.replicas):
-        replicas = [one for one in plan.replicas if one.replicaset == replicaset]
+    for owner in dict.fromkeys(one.owner.uid for one in plan.replicas):
+        replicas = [one for one in plan.replicas if one.owner.uid == owner]
         form = await admitted_form(cluster, plan.shape, replicas[0].plain_pod, replicas[0].pod_name)
         manifests |= {one.pod_name: form(one.pod_name) for one in replicas}
     return manifests

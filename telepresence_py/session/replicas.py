@@ -8,15 +8,17 @@ from typing import NoReturn
 
 import trio
 
-from telepresence_py.cluster.calls import DEPLOYMENTS, Call, Json
+from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.client import Cluster
+from telepresence_py.cluster.owners import controller_uid
 from telepresence_py.cluster.pods import set_owners
+from telepresence_py.cluster.workloads import find_workload
 from telepresence_py.model.errors import PreconditionFailed, SessionLost, TelepresenceError, one_error
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.session.holding import create_all
 from telepresence_py.session.plan import SwapPlan
 from telepresence_py.session.podboard import PodBoard
-from telepresence_py.session.podstate import controller_uid, is_sidecar
+from telepresence_py.session.podstate import is_sidecar
 from telepresence_py.session.rehearsal import rehearse
 from telepresence_py.session.replica import Replica
 from telepresence_py.session.restoring import Restorer, StandIn
@@ -40,7 +42,7 @@ class Replicas:
         self._plan = plan
         self._board = board
         self._report = report
-        self._restorer = Restorer(cluster, plan.workload, plan.deployment_uid, board, report)
+        self._restorer = Restorer(cluster, plan.workload, plan.target.uid, board, report)
         self._originals: frozenset[str] = frozenset()
         self._lost = trio.Event()
         self._lost_reason = ""
@@ -55,11 +57,11 @@ class Replicas:
         Adopted before it is Ready, a sidecar would itself be the first that its ReplicaSet removes.
         """
         await self._side_by_side(Replica.wait_ready)
-        replicasets = {controller_uid(pod) for uid, pod in self._board.pods.items() if uid in self._planned()}
+        owners = {controller_uid(pod) for uid, pod in self._board.pods.items() if uid in self._planned()}
         self._originals = frozenset(
             uid
             for uid, pod in self._board.pods.items()
-            if not is_sidecar(pod) and controller_uid(pod) in replicasets
+            if not is_sidecar(pod) and controller_uid(pod) in owners
         )
         await self._side_by_side(self._adopt_one)
         self._report(Event("adopted", f"What is sent to {self._plan.workload} arrives in the local process"))
@@ -123,15 +125,10 @@ class Replicas:
     async def _check_workload(self, reason: str) -> None:
         workload = self._plan.workload
         try:
-            answer = await self._cluster.call(Call("get", DEPLOYMENTS, self._plan.deployment), accept={404})
+            found = await find_workload(self._cluster, workload, self._plan.target.uid)
         except TelepresenceError:
             return  # unknown; whoever watches the tunnels notices their end
-        meta = answer.json.get("metadata", {})
-        if (
-            answer.status == 404
-            or meta.get("deletionTimestamp")
-            or meta.get("uid") != self._plan.deployment_uid
-        ):
+        if found is None:
             self._lose(f"{workload} was deleted, and with it the pods that stood in for it")
         elif all(member.gone.is_set() for member in self.members):
             self._lose(f"the session has lost {workload}: {reason}; the originals come back by themselves")

@@ -9,12 +9,13 @@ from typing import TypeVar
 
 import trio
 
-from telepresence_py.cluster.calls import DEPLOYMENTS, Call, Json
+from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.client import Cluster
+from telepresence_py.cluster.owners import Workload
 from telepresence_py.cluster.pods import delete_pod, list_pods, set_owners
+from telepresence_py.cluster.workloads import find_workload
 from telepresence_py.model.errors import ClusterUnreachable
 from telepresence_py.model.events import Event, Level, Report
-from telepresence_py.session.manifest import owner_reference
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import (
     addresses,
@@ -47,14 +48,12 @@ OnReplaced = Callable[[StandIn, tuple[str, ...]], Awaitable[None]]
 
 
 class Restorer:
-    """Restores one workload. `deployment_uid` tells it from another deployment of the same name."""
+    """Restores one workload (deployment/orders). `uid` tells it from another of the same name."""
 
-    def __init__(
-        self, cluster: Cluster, workload: str, deployment_uid: str, board: PodBoard, report: Report
-    ) -> None:
+    def __init__(self, cluster: Cluster, workload: str, uid: str, board: PodBoard, report: Report) -> None:
         self._cluster = cluster
         self._workload = workload
-        self._deployment_uid = deployment_uid
+        self._uid = uid
         self._board = board
         self._report = report
 
@@ -69,33 +68,31 @@ class Restorer:
         adopted = [one for one in stand_ins if one.adopted and self._lives(one)]
         if adopted:
             self._report(Event("restoring", f"Restoring {self._workload}"))
-            deployment = await self._insist(self._deployment)
-            if deployment is not None:
-                await self._bring_back(adopted, deployment, on_replaced)
+            found = await self._insist(partial(find_workload, self._cluster, self._workload, self._uid))
+            if found is not None:
+                await self._bring_back(adopted, found, on_replaced)
         await self._remove(session)
 
     async def _bring_back(
-        self, adopted: list[StandIn], deployment: Json, on_replaced: OnReplaced | None
+        self, adopted: list[StandIn], workload: Workload, on_replaced: OnReplaced | None
     ) -> None:
-        owners = [owner_reference(deployment)]
         async with trio.open_nursery() as nursery:
             for one in adopted:
-                release = partial(set_owners, self._cluster, one.pod_name, one.uid, owners)
+                release = partial(set_owners, self._cluster, one.pod_name, one.uid, [workload.holder])
                 nursery.start_soon(self._insist, release)
-        wanted = int(deployment["spec"].get("replicas", 1))
         taken: set[str] = set()
         with trio.move_on_after(ORIGINAL_SECONDS) as patience:
-            for one in adopted[:wanted]:
-                original = await self._board.wait(partial(self._next_original, taken))
+            for one in adopted[: workload.replicas]:
+                original = await self._board.wait(partial(self._next_original, workload, taken))
                 if not is_ready(original):
                     # it may be the sidecar itself that takes its room: waiting would never end
-                    self._report(Event("original-without-node", self._waiting_for(), Level.WARNING))
+                    self._report(Event("original-without-node", self._waiting_for(workload), Level.WARNING))
                     return
                 taken.add(original["metadata"]["uid"])
                 await self._hand_over(one, addresses(original), on_replaced)
                 await self._insist(partial(delete_pod, self._cluster, one.pod_name, one.uid))
         if patience.cancelled_caught:
-            self._report(Event("original-not-ready", self._waiting_for(), Level.WARNING))
+            self._report(Event("original-not-ready", self._waiting_for(workload), Level.WARNING))
 
     async def _hand_over(
         self, one: StandIn, pod_addresses: tuple[str, ...], on_replaced: OnReplaced | None
@@ -133,36 +130,33 @@ class Restorer:
         pod = self._board.pods.get(one.uid)
         return pod is not None and not is_finished(pod) and not pod["metadata"].get("deletionTimestamp")
 
-    def _originals(self) -> list[Json]:
+    def _originals(self, workload: Workload) -> list[Json]:
         return [
             pod
             for pod in self._board.pods.values()
-            if not is_sidecar(pod) and not is_finished(pod) and not pod["metadata"].get("deletionTimestamp")
+            if workload.has(pod)
+            and not is_sidecar(pod)
+            and not is_finished(pod)
+            and not pod["metadata"].get("deletionTimestamp")
         ]
 
-    def _next_original(self, taken: set[str]) -> Json | None:
+    def _next_original(self, workload: Workload, taken: set[str]) -> Json | None:
         """A Ready original that no sidecar was paired with; else one that no node has room for; else None."""
-        others = [pod for pod in self._originals() if pod["metadata"]["uid"] not in taken]
+        others = [pod for pod in self._originals(workload) if pod["metadata"]["uid"] not in taken]
         for pod in others:
             if is_ready(pod):
                 return pod
         return next((pod for pod in others if unschedulable(pod) is not None), None)
 
-    def _waiting_for(self) -> str:
+    def _waiting_for(self, workload: Workload) -> str:
         late = [
-            f"{pod['metadata']['name']}: {trouble(pod)}" for pod in self._originals() if not is_ready(pod)
+            f"{pod['metadata']['name']}: {trouble(pod)}"
+            for pod in self._originals(workload)
+            if not is_ready(pod)
         ]
         return f"The originals of {self._workload} are not Ready again yet" + (
             f" ({'; '.join(late)})" if late else ""
         )
-
-    async def _deployment(self) -> Json | None:
-        """None when it is gone or going: then nothing is to be brought back."""
-        name = self._workload.partition("/")[2]
-        answer = await self._cluster.call(Call("get", DEPLOYMENTS, name), accept={404})
-        if answer.status == 404 or answer.json["metadata"]["uid"] != self._deployment_uid:
-            return None
-        return None if answer.json["metadata"].get("deletionTimestamp") else answer.json
 
     async def _insist(self, request: Callable[[], Awaitable[T]]) -> T:
         """Again and again while the API server is away; the caller's deadline ends it."""

@@ -7,7 +7,7 @@ from functools import partial
 
 import trio
 
-from telepresence_py.cluster.access import require_rights
+from telepresence_py.cluster.access import require_rights, swap_rights
 from telepresence_py.cluster.client import Cluster, open_cluster
 from telepresence_py.cluster.workloads import read_workload
 from telepresence_py.model.events import Event, Level, Report
@@ -60,7 +60,7 @@ async def _read_and_plan(
     cluster: Cluster, intent: SwapIntent, identity: SessionIdentity, report: Report
 ) -> SwapPlan:
     report(Event("reading", f"Reading {intent.kind}/{intent.name} in namespace {cluster.namespace}"))
-    await require_rights(cluster)
+    await require_rights(cluster, swap_rights(intent.kind))
     plan = plan_swap(intent, await read_workload(cluster, intent.kind, intent.name), identity)
     require_command(intent.command, plan.mounts)
     pods = f"{len(plan.replicas)} replica{'s' if len(plan.replicas) > 1 else ''}"

@@ -15,8 +15,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from telepresence_py.cluster.calls import REPLICASETS
+from telepresence_py.cluster.owners import PodOwner, Workload, reference, selector_text
+
 Json = dict[str, Any]
 Refuse = Callable[[str, str, Json], tuple[int, str] | None]
+MAKERS = {
+    "replicasets": {"apiVersion": "apps/v1", "kind": "ReplicaSet"},
+    "replicationcontrollers": {"apiVersion": "v1", "kind": "ReplicationController"},
+}
+"""What makes and adopts pods, by plural."""
 
 
 class FakeCluster:
@@ -102,29 +110,27 @@ class FakeCluster:
     # -- controllers -------------------------------------------------------------------------------------
 
     def _reconcile(self) -> None:
-        for replicaset in [thing for (plural, _), thing in self.objects.items() if plural == "replicasets"]:
-            self._reconcile_one(replicaset)
+        for plural, _ in list(self.objects):
+            if plural in MAKERS:
+                for thing in [one for (kind, _), one in self.objects.items() if kind == plural]:
+                    self._reconcile_one(MAKERS[plural] | reference_to(thing), thing)
 
-    def _reconcile_one(self, replicaset: Json) -> None:
-        uid, labels = replicaset["metadata"]["uid"], replicaset["spec"]["selector"]["matchLabels"]
+    def _reconcile_one(self, owner: Json, maker: Json) -> None:
+        uid, selector = maker["metadata"]["uid"], maker["spec"]["selector"]
+        labels = selector.get("matchLabels", selector)
         for pod in self.pods():
             orphan = not controllers(pod)
             matches = labels.items() <= (pod["metadata"].get("labels") or {}).items()
             if orphan and matches and not pod["metadata"].get("deletionTimestamp"):
-                owner = {
-                    "apiVersion": "apps/v1",
-                    "kind": "ReplicaSet",
-                    "name": replicaset["metadata"]["name"],
-                }
                 adopted = copy.deepcopy(pod)
-                adopted["metadata"]["ownerReferences"] = [owner | {"uid": uid, "controller": True}]
+                adopted["metadata"]["ownerReferences"] = [owner]
                 self._put("pods", adopted)
         owned = [pod for pod in self.pods() if controllers(pod) == [uid] and counts(pod)]
-        for pod in sorted(owned, key=rank)[: max(len(owned) - replicaset["spec"]["replicas"], 0)]:
+        for pod in sorted(owned, key=rank)[: max(len(owned) - maker["spec"]["replicas"], 0)]:
             self._delete_pod(pod)
-        for _ in range(replicaset["spec"]["replicas"] - len(owned)):
+        for _ in range(maker["spec"]["replicas"] - len(owned)):
             self.numbers += 1
-            self._create_pod(original(replicaset, f"{replicaset['metadata']['name']}-o{self.numbers}"))
+            self._create_pod(original(maker, f"{maker['metadata']['name']}-o{self.numbers}", owner))
 
     def _create_pod(self, pod: Json) -> Json:
         self._stamp(pod)
@@ -242,13 +248,18 @@ def rank(pod: Json) -> tuple[bool, int]:
     return ready, int(annotations.get("controller.kubernetes.io/pod-deletion-cost", 0))
 
 
-def original(replicaset: Json, name: str) -> Json:
-    template, meta = replicaset["spec"]["template"], replicaset["metadata"]
-    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": meta["name"], "uid": meta["uid"]}
+def reference_to(thing: Json) -> Json:
+    return {"name": thing["metadata"]["name"], "uid": thing["metadata"]["uid"], "controller": True}
+
+
+def original(maker: Json, name: str, owner: Json | None = None) -> Json:
+    """A pod as that ReplicaSet (or, with its reference, another maker of pods) makes it."""
+    template = maker["spec"]["template"]
+    owner = owner or MAKERS["replicasets"] | reference_to(maker)
     metadata = {
         "name": name,
         "labels": dict(template["metadata"]["labels"]),
-        "ownerReferences": [owner | {"controller": True}],
+        "ownerReferences": [owner],
     }
     return {"metadata": metadata, "spec": copy.deepcopy(template["spec"])}
 
@@ -423,3 +434,43 @@ def deployment(replicas: int = 1, name: str = "orders", **template_spec: Any) ->
             },
         },
     )
+
+
+def deployed(owner: Json, *replicasets: Json) -> Workload:
+    """The deployment with these ReplicaSets, as it is read from the server."""
+    return Workload(
+        kind="deployment",
+        name=owner["metadata"]["name"],
+        uid=owner["metadata"]["uid"],
+        replicas=owner["spec"]["replicas"],
+        selector=selector_text(owner["spec"]["selector"]),
+        pod_owners=tuple(PodOwner(REPLICASETS, one) for one in replicasets),
+        holder=reference("apps/v1", "Deployment", owner),
+        json=owner,
+    )
+
+
+def without_parent(replicaset: Json) -> Json:
+    """That ReplicaSet by itself, without a deployment and its hash label."""
+    bare = copy.deepcopy(replicaset)
+    del bare["metadata"]["ownerReferences"]
+    labels = {key: value for key, value in bare["metadata"]["labels"].items() if key != "pod-template-hash"}
+    bare["metadata"] |= {"name": "orders", "uid": "uid-bare", "labels": labels}
+    bare["spec"]["selector"]["matchLabels"] = labels
+    bare["spec"]["template"]["metadata"]["labels"] = labels
+    return bare
+
+
+def replicationcontroller(replicas: int = 1) -> Json:
+    bare = without_parent(deployment(replicas)[1])
+    bare["metadata"]["uid"] = "uid-controller"
+    bare["spec"]["selector"] = bare["spec"]["selector"]["matchLabels"]
+    return bare
+
+
+def owned_by_rollout(replicaset: Json, name: str = "orders") -> Json:
+    """That ReplicaSet, made by the Rollout (a custom resource) of that name."""
+    owned = copy.deepcopy(replicaset)
+    owner = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": name, "uid": "uid-rollout"}
+    owned["metadata"]["ownerReferences"] = [owner | {"controller": True, "blockOwnerDeletion": True}]
+    return owned

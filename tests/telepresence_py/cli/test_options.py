@@ -32,7 +32,7 @@ from telepresence_py.model.intent import PortOverride
         ("rs/orders-5b", Target("replicaset", "orders-5b")),
         ("po/one", Target("pod", "one")),
         ("cj/nightly", Target("cronjob", "nightly")),
-        ("rollouts.argoproj.io/orders", Target("rollouts", "orders")),
+        ("rollouts.argoproj.io/orders", Target("rollout", "orders")),
     ],
 )
 def test_a_target_names_kind_name_and_container(word, target):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from telepresence_py.cluster.access import SWAP_RIGHTS, Right, allowed_by, require_rights
+from telepresence_py.cluster.access import Right, allowed_by, require_rights, swap_rights
 from telepresence_py.cluster.client import open_cluster
 from telepresence_py.model.errors import NoRights
 from telepresence_py.model.intent import ClusterChoice
@@ -33,7 +33,7 @@ def test_a_rule_gives_a_right_when_verb_group_and_subresource_fit(given, allowed
 def check(tmp_path, cluster):
     async def main():
         async with open_cluster(ClusterChoice(write_kubeconfig(tmp_path / "config", cluster.url))) as opened:
-            await require_rights(opened)
+            await require_rights(opened, swap_rights("deployment"))
 
     trio.run(main)
 
@@ -48,7 +48,7 @@ def test_the_first_missing_right_is_named_after_asking_for_it_alone(tmp_path):
     with fake_cluster() as cluster:
         cluster.allowed_rules = [
             rule([right.verb], [right.group], [right.resource])
-            for right in SWAP_RIGHTS
+            for right in swap_rights("deployment")
             if right.verb != "patch"
         ]
         with pytest.raises(NoRights, match=r'patch pods in namespace "shop"'):

@@ -6,12 +6,13 @@ import copy
 
 import pytest
 
+from telepresence_py.cluster.calls import REPLICASETS
+from telepresence_py.cluster.owners import PodOwner
 from telepresence_py.session.manifest import (
     SidecarShape,
     lock_name,
     lost_native_sidecars,
     ordinary_containers,
-    owner_reference,
     plain_pod,
     sidecar_pod,
 )
@@ -24,7 +25,7 @@ from telepresence_sidecar.contract import (
     WORKLOAD_ANNOTATION,
     SidecarConfig,
 )
-from tests.fakes.cluster import deployment
+from tests.fakes.cluster import deployed, deployment
 
 TOKEN = {
     "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount",
@@ -121,8 +122,8 @@ ADMITTED = {
     "status": {"phase": "Pending"},
 }
 CONFIG = SidecarConfig("s1", "me@here", "ssh-ed25519 AAAA", (80,), 29022, 29023)
-OWNER = owner_reference(deployment()[0])
-SHAPE = SidecarShape("app", "sidecar:1", CONFIG, "deployment/orders", "2026-01-01T00:00:00Z", OWNER)
+HOLDER = deployed(*deployment()).holder
+SHAPE = SidecarShape("app", "sidecar:1", CONFIG, "deployment/orders", "2026-01-01T00:00:00Z", HOLDER)
 
 
 @pytest.fixture
@@ -242,7 +243,7 @@ def test_ports_below_1024_are_opened_by_a_safe_sysctl_beside_the_pods_own(pod):
 
 def test_without_low_ports_the_pods_security_context_is_left_alone():
     high = SidecarShape(
-        "app", "i", SidecarConfig("s", "h", "k", (8080,), 1, 2), "deployment/orders", "now", OWNER
+        "app", "i", SidecarConfig("s", "h", "k", (8080,), 1, 2), "deployment/orders", "now", HOLDER
     )
     assert sidecar_pod(ADMITTED, "n", high)["spec"]["securityContext"] == ADMITTED["spec"]["securityContext"]
 
@@ -254,12 +255,12 @@ def test_the_input_is_not_changed():
 
 
 def test_a_pod_of_one_container_gets_no_empty_lists():
-    pod = sidecar_pod(plain_pod(deployment()[1]), "n", SHAPE)
+    pod = sidecar_pod(plain_pod(PodOwner(REPLICASETS, deployment()[1])), "n", SHAPE)
     assert not {"initContainers", "volumes", "tolerations"} & set(pod["spec"])
 
 
 def test_the_plain_pod_is_the_one_that_the_replicaset_would_create():
-    pod = plain_pod(deployment()[1])
+    pod = plain_pod(PodOwner(REPLICASETS, deployment()[1]))
     assert pod["metadata"]["generateName"] == "orders-abc-"
     assert pod["metadata"]["labels"] == {"app": "orders", "pod-template-hash": "abc"}
     assert pod["metadata"]["ownerReferences"][0]["uid"] == "uid-replicaset"

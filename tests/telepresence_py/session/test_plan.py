@@ -12,7 +12,7 @@ from telepresence_py.model.network import Mount, PortMap
 from telepresence_py.session.identity import SessionIdentity
 from telepresence_py.session.plan import plan_swap
 from telepresence_sidecar.contract import HOLDER_ANNOTATION, SESSION_LABEL, SINCE_ANNOTATION
-from tests.fakes.cluster import deployment, original, running
+from tests.fakes.cluster import deployed, deployment, original, running
 
 IDENTITY = SessionIdentity("s1", "ssh-ed25519 AAAA", "2026-01-01T00:00:00Z")
 
@@ -39,7 +39,7 @@ def snapshot(replicas=1, services=(), pods=None, annotations=None, **spec):
     replicaset["spec"]["template"]["metadata"]["annotations"] = annotations or {}
     if pods is None:
         pods = [pod_of(replicaset, f"orders-abc-{number}") for number in range(replicas)]
-    return WorkloadSnapshot("dev", "shop", owner, (replicaset,), tuple(pods), tuple(services))
+    return WorkloadSnapshot("dev", "shop", deployed(owner, replicaset), tuple(pods), tuple(services))
 
 
 def plan(seen=None, container=None, ports=(), **more):
@@ -82,12 +82,12 @@ def two_replicasets(old_ready, new_ready):
     new["metadata"] |= {"name": "orders-new", "uid": "uid-new"}
     pods = [pod_of(old, f"old-{n}", ready) for n, ready in enumerate(old_ready)]
     pods += [pod_of(new, f"new-{n}", ready) for n, ready in enumerate(new_ready)]
-    return WorkloadSnapshot("dev", "shop", owner, (old, new), tuple(pods), ())
+    return WorkloadSnapshot("dev", "shop", deployed(owner, old, new), tuple(pods), ())
 
 
 def test_in_a_stuck_rollout_the_serving_replicaset_is_taken_and_never_the_newest():
     made = plan(two_replicasets([True, True], [False]))
-    assert {one.replicaset for one in made.replicas} == {"orders-abc"}
+    assert {one.owner.name for one in made.replicas} == {"orders-abc"}
 
 
 def test_in_a_rollout_every_serving_replicaset_is_taken_and_it_is_said():
