@@ -12,7 +12,7 @@ from telepresence_py.cli.options import check_identity, nearest
 from telepresence_py.cli.render import Screen, Wanted
 from telepresence_py.model.intent import ClusterChoice
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -30,7 +30,7 @@ class NearestGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def cluster_options(command: _Command) -> _Command:
+def cluster_options(command: AnyCommand) -> AnyCommand:
     for option in (
         click.option(
             "--as-group", "as_groups", multiple=True, metavar="GROUP", help="With --as; repeatable."
@@ -44,7 +44,7 @@ def cluster_options(command: _Command) -> _Command:
     return command
 
 
-def output_options(command: _Command) -> _Command:
+def output_options(command: AnyCommand) -> AnyCommand:
     for option in (
         click.option("--debug", is_flag=True, help="Show where an error came from."),
         click.option("--log-file", metavar="FILE", help="Append all news, details too, to FILE."),

@@ -20,6 +20,7 @@ from telepresence_py.cli.common import (
     output_options,
     screen_for,
 )
+from telepresence_py.cli.environment import environment_choice, environment_options
 from telepresence_py.cli.options import parse_duration, parse_image, parse_ports, parse_target
 from telepresence_py.cli.render import PREFIX
 from telepresence_py.cli.sidecar_commands import sidecar
@@ -40,6 +41,7 @@ def cli() -> None:
 @click.option("--image", type=parse_image, metavar="REF", help="Image of the sidecar.")
 @click.option("--ready", type=click.Choice(["listening", "now"]), default="listening", show_default=True,
               help="Take traffic once the command listens on every port, or at once.")  # fmt: skip
+@environment_options
 @cluster_options
 @output_options
 @click.argument("command", nargs=-1, metavar="-- COMMAND...")
@@ -51,9 +53,10 @@ def swap(target: str, command: tuple[str, ...], **options: Any) -> None:
     """
     with screen_for(options) as screen:
         intent = swap_intent(target, command, options)
-        from telepresence_py.cli.swap import swap as run_swap
+        from telepresence_py.cli.conversation import converse
+        from telepresence_py.model.door import Swap
 
-        sys.exit(run_swap(intent, screen))
+        sys.exit(converse(Swap(intent), screen))
 
 
 def swap_intent(target: str, command: tuple[str, ...], options: dict[str, Any]) -> SwapIntent:
@@ -70,6 +73,7 @@ def swap_intent(target: str, command: tuple[str, ...], options: dict[str, Any]) 
         image=options["image"],
         grace_seconds=parse_duration(options["grace"]),
         ready_now=options["ready"] == "now",
+        environment=environment_choice(options),
     )
 
 

@@ -1,9 +1,10 @@
 """What the CLI and its session process say to each other, as frozen messages and JSON lines. Pure.
 
-The door is a stream socket pair (AF_UNIX). Each message is one line of ASCII JSON. The order of a swap:
+The door is a stream socket pair (AF_UNIX). Each message is one line of ASCII JSON. The order of a swap
+or a run:
 
     CLI                                   session process
-    Swap(intent)                     ->
+    Swap(intent) or Run(intent)      ->
                                      <-   News(event)                 any number, at any time until the end
                                      <-   Confirm(question)           at most once; answer: Confirmed or Stop
                                      <-   StartChild(environment, namespaces) + one descriptor per namespace
@@ -24,17 +25,25 @@ from typing import ClassVar
 
 from telepresence_py.model.errors import TelepresenceError, error_named
 from telepresence_py.model.events import Event, Level
-from telepresence_py.model.intent import SwapIntent
+from telepresence_py.model.intent import RunIntent, SwapIntent
 
 Fields = dict[str, object]
 
 
 @dataclass(frozen=True)
 class Swap:
-    """The CLI's first line."""
+    """The CLI's first line: stand in for a workload."""
 
     tag: ClassVar[str] = "swap"
     intent: SwapIntent
+
+
+@dataclass(frozen=True)
+class Run:
+    """The CLI's first line: run in a pod of its own."""
+
+    tag: ClassVar[str] = "run"
+    intent: RunIntent
 
 
 @dataclass(frozen=True)
@@ -134,12 +143,13 @@ class Failed:
         return error_named(self.error)(self.sentence)
 
 
-FromCli = Swap | Confirmed | ChildStarted | ChildEnded | Stop
+Opening = Swap | Run
+FromCli = Opening | Confirmed | ChildStarted | ChildEnded | Stop
 FromSession = News | Confirm | StartChild | StopChild | Ended | Failed
 Message = FromCli | FromSession
 
 _FROM_CLI: dict[str, type[FromCli]] = {
-    cls.tag: cls for cls in (Swap, Confirmed, ChildStarted, ChildEnded, Stop)
+    cls.tag: cls for cls in (Swap, Run, Confirmed, ChildStarted, ChildEnded, Stop)
 }
 _FROM_SESSION: dict[str, type[FromSession]] = {
     cls.tag: cls for cls in (News, Confirm, StartChild, StopChild, Ended, Failed)
@@ -186,7 +196,7 @@ class Lines:
 
 def _fields(message: Message) -> Fields:
     match message:
-        case Swap(intent):
+        case Swap(intent) | Run(intent):
             return {"intent": intent.to_json()}
         case News(event):
             fields = {"name": event.name, "text": event.text, "level": event.level.value, "data": event.data}
@@ -210,6 +220,8 @@ def _decode(line: bytes, verb: str) -> Message:
 def _build(cls: type[Message], fields: Fields) -> Message:
     if cls is Swap:
         return Swap(SwapIntent.from_json(fields["intent"]))  # type: ignore[arg-type]
+    if cls is Run:
+        return Run(RunIntent.from_json(fields["intent"]))  # type: ignore[arg-type]
     if cls is News:
         event = dict(fields["event"])  # type: ignore[call-overload]
         return News(Event(**{**event, "level": Level(event["level"])}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,18 @@ class PortOverride:
 
 
 @dataclass(frozen=True)
+class EnvironmentChoice:
+    """`--env-file`, `--env-json`, `--env-from`: absolute paths to be written, variables laid over all others.
+
+    `laid_over` may carry secrets: never print it.
+    """
+
+    env_file: str | None = None
+    env_json: str | None = None
+    laid_over: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
 class SwapIntent:
     """`swap KIND/NAME[:CONTAINER]` with its options. `kind` is lower case and singular.
 
@@ -51,6 +63,7 @@ class SwapIntent:
     image: str | None = None
     grace_seconds: float = 30.0
     ready_now: bool = False
+    environment: EnvironmentChoice = EnvironmentChoice()
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -62,6 +75,51 @@ class SwapIntent:
         values["cluster"] = ClusterChoice.from_json(values["cluster"])  # type: ignore[arg-type]
         values["ports"] = tuple(PortOverride(**port) for port in values["ports"])  # type: ignore[attr-defined]
         values["command"] = tuple(values["command"])  # type: ignore[arg-type]
+        values["environment"] = EnvironmentChoice(**values["environment"])  # type: ignore[arg-type]
+        return cls(**values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Model:
+    """`--like KIND/NAME[:CONTAINER]`: whose pod template a pod is made from."""
+
+    kind: str
+    name: str
+    container: str | None = None
+
+
+@dataclass(frozen=True)
+class RunIntent:
+    """`run` with its options. `name` None means one derived from user and session.
+
+    `exposed` are the ports of the pod, and of its Service, with the child's port for each. The rest is as in
+    SwapIntent.
+    """
+
+    cluster: ClusterChoice
+    name: str | None
+    model: Model | None
+    service_account: str | None
+    exposed: tuple[PortOverride, ...]
+    command: tuple[str, ...]
+    holder: str
+    image: str | None = None
+    grace_seconds: float = 30.0
+    ready_now: bool = False
+    environment: EnvironmentChoice = EnvironmentChoice()
+
+    def to_json(self) -> dict[str, object]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, object]) -> RunIntent:
+        """The inverse of `to_json`; TypeError when the fields are not a RunIntent's."""
+        values = dict(fields)
+        values["cluster"] = ClusterChoice.from_json(values["cluster"])  # type: ignore[arg-type]
+        values["model"] = None if values["model"] is None else Model(**values["model"])  # type: ignore[arg-type]
+        values["exposed"] = tuple(PortOverride(**port) for port in values["exposed"])  # type: ignore[attr-defined]
+        values["command"] = tuple(values["command"])  # type: ignore[arg-type]
+        values["environment"] = EnvironmentChoice(**values["environment"])  # type: ignore[arg-type]
         return cls(**values)  # type: ignore[arg-type]
 
 

@@ -16,7 +16,7 @@ from functools import partial
 
 import trio
 
-from telepresence_py.model.door import Ended, Failed
+from telepresence_py.model.door import Ended, Failed, Swap
 from telepresence_py.model.errors import InternalError, TelepresenceError
 from telepresence_py.session.door import CliGone, Door, open_door
 from telepresence_py.session.swap import swap
@@ -45,12 +45,18 @@ async def _serve(sock: socket.socket) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_stop_on_signal, door)
                 nursery.start_soon(door.watch_for_stop)
-                await swap(door)
+                await _play(door)
                 nursery.cancel_scope.cancel()
         except Exception as error:  # noqa: BLE001 - whatever it is, the CLI must be told
             door.post(verdict(error))
         else:
             door.post(Ended())
+
+
+async def _play(door: Door) -> None:
+    match await door.opening():
+        case Swap(intent):
+            await swap(door, intent)
 
 
 async def _stop_on_signal(door: Door) -> None:

@@ -20,6 +20,8 @@ from telepresence_py.model.door import (
     FromSession,
     Lines,
     News,
+    Opening,
+    Run,
     StartChild,
     Stop,
     StopChild,
@@ -29,7 +31,6 @@ from telepresence_py.model.door import (
 )
 from telepresence_py.model.errors import BadUsage, InternalError
 from telepresence_py.model.events import Event
-from telepresence_py.model.intent import SwapIntent
 
 _CHUNK = 1 << 16
 
@@ -51,7 +52,7 @@ class Door:
         self._heard: set[type] = set()
         self._news = trio.Condition()
         self._before_child = trio.CancelScope()
-        self._intent: SwapIntent | None = None
+        self._opening: Opening | None = None
         self.child_status: int | None = None
         self.stop_reason: str | None = None
 
@@ -64,12 +65,12 @@ class Door:
         with suppress(trio.BrokenResourceError):  # the CLI is gone: nobody to tell
             self._outbox.send_nowait((message, descriptors))
 
-    async def intent(self) -> SwapIntent:
+    async def opening(self) -> Opening:
         """The first message; raises CliGone when there is none."""
-        await self._wait_for(Swap)
-        if self._intent is None:
+        await self._wait_for(Swap, Run)
+        if self._opening is None:
             raise InternalError("the session process was not told what to do; please report this as a bug")
-        return self._intent
+        return self._opening
 
     async def confirm(self, question: str, refusal: str) -> None:
         """Return when the user says yes; CliGone otherwise."""
@@ -142,8 +143,8 @@ class Door:
         async with self._news:
             self._heard.add(type(message))
             match message:
-                case Swap(intent):
-                    self._intent = intent
+                case Swap() | Run():
+                    self._opening = message
                 case ChildEnded(status):
                     self.child_status = status
                 case Stop(reason):

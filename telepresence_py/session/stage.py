@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from telepresence_py.dns.forwarder import Forwarder
-from telepresence_py.environment import left_out, merge
+from telepresence_py.environment.merging import given, left_out, merge
 from telepresence_py.forward.datagrams import NameServers, serve_datagrams
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
 from telepresence_py.forward.outbound import serve_outbound
@@ -19,8 +19,10 @@ from telepresence_py.isolation import enter
 from telepresence_py.isolation.inside import Inside
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.events import Event, Level, Report
+from telepresence_py.model.intent import EnvironmentChoice
 from telepresence_py.model.network import Mount, NetworkView, PodFacts, PortMap
 from telepresence_py.session.copies import Copies, ask_for
+from telepresence_py.session.environment_files import write_environment_files
 from telepresence_py.session.tunnels import Tunnels
 from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.volumes.choose import choose
@@ -32,11 +34,13 @@ HOSTS = "/etc/hosts"
 
 @dataclass(frozen=True)
 class Scene:
-    """What the stage is set for: the child's command, where its connections come from, its volumes."""
+    """What the stage is set for: the child's command, where its connections come from, its volumes, and what
+    the user wants of its environment."""
 
     command: tuple[str, ...]
     ports: tuple[PortMap, ...]
     mounts: tuple[Mount, ...]
+    environment: EnvironmentChoice
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,16 @@ async def set_stage(
         inside = await stack.enter_async_context(enter(_view(tunnel.facts, copies), report))
         await copies.fill(inside.volume_directories)
         inbound = await _serve(stack, nursery, scene.ports, tunnels, inside)
-        environment = _environment(tunnel.facts, report)
+        environment = _environment(scene.environment, tunnel.facts, report)
         yield Stage(scene, environment, inside.namespaces, inbound, inside.lost)
 
 
-def _environment(facts: PodFacts, report: Report) -> dict[str, str]:
+def _environment(choice: EnvironmentChoice, facts: PodFacts, report: Report) -> dict[str, str]:
     if names := left_out(facts.environment):
         text = f"Variables that stay as they are on the laptop: {', '.join(names)}"
         report(Event("environment", text, Level.DETAIL))
-    return merge(facts.environment, os.environ)
+    write_environment_files(choice, given(facts.environment, choice.laid_over), report)
+    return merge(facts.environment, os.environ, choice.laid_over)
 
 
 async def _ask_for_volumes(nursery: trio.Nursery, scene: Scene, tunnel: Tunnel, report: Report) -> Copies:

@@ -13,6 +13,7 @@ from telepresence_py.cluster.workloads import read_workload
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import SwapIntent
 from telepresence_py.session.door import Door
+from telepresence_py.session.environment_files import require_environment_files
 from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
 from telepresence_py.session.performance import perform
@@ -25,12 +26,12 @@ from telepresence_py.session.tunnels import Tunnels, open_tunnels
 from telepresence_py.tunnel.keys import SessionKey
 
 
-async def swap(door: Door) -> None:
+async def swap(door: Door, intent: SwapIntent) -> None:
     """Swap, run, restore. Raises TelepresenceError; whatever is raised, the cluster is restored before.
 
     CliGone comes through when the CLI asked for the end or went away.
     """
-    intent = await door.intent()
+    require_environment_files(intent.environment)
     report = door.report
     key = SessionKey.generate()
     identity = new_identity(key.public_line)
@@ -81,7 +82,7 @@ async def _stand_in(
     async def lost(_stage: Stage) -> None:
         await replicas.wait_lost()
 
-    scene = Scene(intent.command, plan.ports, plan.mounts)
+    scene = Scene(intent.command, plan.ports, plan.mounts, intent.environment)
     in_place = partial(_take_place, intent, plan, replicas, tunnels, door.report)
     await perform(door, scene, tunnels, lost, in_place)
 

@@ -47,7 +47,7 @@ def test_neither_help_nor_a_swap_waits_for_the_heavy_libraries(words):
     code = f"""
 import sys
 from telepresence_py.cli.main import main
-import telepresence_py.cli.swap
+import telepresence_py.cli.conversation
 try:
     main({words!r})
 except SystemExit:
@@ -135,6 +135,7 @@ def test_an_intent_holds_what_was_typed(monkeypatch):
     monkeypatch.setenv("SHELL", "/bin/zsh")
     options = {"kubeconfig": None, "context": "dev", "namespace": None, "as_user": None, "as_groups": ()}
     options |= {"ports": ("1:2",), "image": None, "grace": "1m", "ready": "listening"}
+    options |= {"env_file": None, "env_json": None, "env_from": None}
     intent = cli_main.swap_intent("sts/db:main", (), options)
     assert (intent.kind, intent.name, intent.container) == ("statefulset", "db", "main")
     assert (intent.command, intent.grace_seconds, intent.ready_now) == (("/bin/zsh",), 60.0, False)

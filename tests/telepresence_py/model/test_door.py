@@ -14,6 +14,7 @@ from telepresence_py.model.door import (
     Failed,
     Lines,
     News,
+    Run,
     StartChild,
     Stop,
     StopChild,
@@ -24,7 +25,7 @@ from telepresence_py.model.door import (
 )
 from telepresence_py.model.errors import InternalError, WorkloadHeld
 from telepresence_py.model.events import Event, Level
-from telepresence_py.model.intent import ClusterChoice, PortOverride, SwapIntent
+from telepresence_py.model.intent import ClusterChoice, Model, PortOverride, RunIntent, SwapIntent
 
 INTENT = SwapIntent(
     ClusterChoice(context="dev"),
@@ -35,10 +36,13 @@ INTENT = SwapIntent(
     ("sh", "-c", "x"),
     "me@here",
 )
+RUN = RunIntent(
+    ClusterChoice(), None, Model("job", "migrate"), None, (PortOverride(1, 2),), ("sh",), "me@here"
+)
 
 
 @pytest.mark.parametrize(
-    "message", [Swap(INTENT), Confirmed(), ChildStarted(7), ChildEnded(-9), Stop("SIGTERM")]
+    "message", [Swap(INTENT), Run(RUN), Confirmed(), ChildStarted(7), ChildEnded(-9), Stop("SIGTERM")]
 )
 def test_what_the_cli_says_is_understood(message):
     line = encode(message)

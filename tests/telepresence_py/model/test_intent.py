@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from telepresence_py.model.intent import ClusterChoice, PortOverride, SwapIntent
+from telepresence_py.model.intent import (
+    ClusterChoice,
+    EnvironmentChoice,
+    Model,
+    PortOverride,
+    RunIntent,
+    SwapIntent,
+)
 
 
 def test_an_intent_is_read_as_it_was_written():
@@ -15,7 +23,28 @@ def test_an_intent_is_read_as_it_was_written():
     intent = SwapIntent(
         cluster, "deployment", "orders", "app", ports, ("a", "b c"), "me@here", "r/i:1", 60.0, True
     )
+    intent = replace(intent, environment=EnvironmentChoice("/e", None, {"A": "b\udcff"}))
     assert SwapIntent.from_json(json.loads(json.dumps(intent.to_json()))) == intent
+
+
+@pytest.mark.parametrize("model", [None, Model("job", "migrate", "main")])
+def test_the_intent_of_a_run_is_read_as_it_was_written(model):
+    environment = EnvironmentChoice(None, "/e.json", {"A": "b"})
+    intent = RunIntent(
+        ClusterChoice("/k", "dev", "shop"),
+        "api",
+        model,
+        "robot",
+        (PortOverride(8081, 80),),
+        ("a", "b c"),
+        "me@here",
+        environment=environment,
+    )
+    assert RunIntent.from_json(json.loads(json.dumps(intent.to_json()))) == intent
+
+
+def test_variables_that_are_laid_over_are_never_printed():
+    assert "hunter2" not in repr(EnvironmentChoice(laid_over={"PASSWORD": "hunter2"}))
 
 
 def test_fields_of_another_version_are_refused():

@@ -50,7 +50,7 @@ def test_the_intent_is_what_the_command_line_said(ends):
     async def main():
         async with open_door(ends[0]) as door:
             ends[1].send(Swap(INTENT))
-            assert await door.intent() == INTENT
+            assert await door.opening() == Swap(INTENT)
 
     trio.run(main)
 
@@ -59,7 +59,7 @@ def test_a_command_line_that_goes_away_ends_whatever_is_waited_for(ends):
     async def main():
         async with open_door(ends[0]) as door:
             ends[1].send(Swap(INTENT))
-            await door.intent()
+            await door.opening()
             ends[1].close()
             with pytest.raises(CliGone):
                 await door.wait_child_ended()

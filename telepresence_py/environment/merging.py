@@ -73,15 +73,23 @@ def stays_the_laptops(name: str) -> bool:
     return _KEPT_NAME.match(name) is not None
 
 
-def merge(pod: Mapping[str, str], laptop: Mapping[str, str]) -> dict[str, str]:
-    """The child's environment: all of the laptop's, with the pod's over it where the pod may say.
+def given(pod: Mapping[str, str], laid_over: Mapping[str, str]) -> dict[str, str]:
+    """What the child has from elsewhere than the laptop: the pod's variables where the pod may say, and over
+    them, whatever their names, those that the user laid over them."""
+    return {name: value for name, value in pod.items() if not stays_the_laptops(name)} | dict(laid_over)
+
+
+def merge(
+    pod: Mapping[str, str], laptop: Mapping[str, str], laid_over: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The child's environment: all of the laptop's variables, with the given ones over them.
 
     Values are taken as they are: empty, of several lines, or with surrogate escapes for bytes that are not
     UTF-8. A kept variable that the laptop does not have is not in the child's environment either.
     """
-    return {**laptop, **{name: value for name, value in pod.items() if not stays_the_laptops(name)}}
+    return {**laptop, **given(pod, laid_over or {})}
 
 
 def left_out(pod: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the pod's variables that `merge` does not take, sorted, to be told to the user."""
+    """Names of the pod's variables that `given` does not take, sorted, to be told to the user."""
     return tuple(sorted(name for name in pod if stays_the_laptops(name)))

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from telepresence_py.environment import KEPT, left_out, merge, stays_the_laptops
+from telepresence_py.environment.merging import KEPT, given, left_out, merge, stays_the_laptops
 
 
 def words(text: str) -> list[str]:
     return text.split()
 
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "environment.md"
+DOCUMENT = Path(__file__).parents[3] / "docs" / "environment.md"
 
 
 def test_the_pods_value_wins_over_the_laptops() -> None:
@@ -50,6 +50,16 @@ def test_what_describes_the_machine_stays_the_laptops(name: str) -> None:
 def test_what_describes_the_service_comes_from_the_pod(name: str) -> None:
     assert not stays_the_laptops(name)
     assert merge({name: "pod"}, {name: "laptop"}) == {name: "pod"}
+
+
+def test_what_the_user_lays_over_wins_over_pod_and_laptop_whatever_its_name() -> None:
+    pod, laid_over = {"A": "pod", "B": "pod", "PATH": "pod"}, {"A": "mine", "PATH": "mine"}
+    assert given(pod, laid_over) == {"A": "mine", "B": "pod", "PATH": "mine"}
+    assert merge(pod, {"A": "laptop", "PATH": "laptop"}, laid_over)["PATH"] == "mine"
+
+
+def test_what_is_given_holds_nothing_of_the_laptops() -> None:
+    assert given({"A": "pod", "PATH": "pod"}, {}) == {"A": "pod"}
 
 
 def test_names_that_were_left_out_are_told_sorted() -> None:

@@ -1,8 +1,8 @@
-"""The story of a swap on the CLI's side: ask the session process, become a job's parent, return its code.
+"""The story of a session on the CLI's side: ask the session process, become a job's parent, return its code.
 
 preparing    the session reads, plans, creates; a signal now asks it to undo that: nothing ran yet
 running      the child has the terminal; the CLI forwards what was sent to it alone
-restoring    the child ended; the CLI waits until the original is back, and returns the child's code
+restoring    the child ended; the CLI waits until all is as it was, and returns the child's code
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from telepresence_py.model.door import (
     Ended,
     Failed,
     News,
+    Opening,
+    Run,
     StartChild,
     Stop,
     StopChild,
@@ -31,7 +33,6 @@ from telepresence_py.model.door import (
 )
 from telepresence_py.model.errors import InternalError, PreconditionFailed, TelepresenceError
 from telepresence_py.model.events import Level
-from telepresence_py.model.intent import SwapIntent
 from telepresence_py.process.child import ChildSpec
 from telepresence_py.process.command import check_command
 from telepresence_py.process.door_socket import Arrival
@@ -44,23 +45,26 @@ _ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUI
 _LOST_GRACE_SECONDS = 5.0
 
 
-def swap(intent: SwapIntent, screen: Screen) -> int:
-    """Run the swap to its end; the exit code of the child, 128 + n when a signal ended it or the preparation.
+_UNDO = {Swap: "the original comes back", Run: "its pod is removed"}
+
+
+def converse(opening: Opening, screen: Screen) -> int:
+    """Hold the session that `opening` asks for, to its end.
+
+    The exit code of the child, 128 + n when a signal ended it or the preparation.
 
     Raises the TelepresenceError that ended the session, or that kept the command from being executed.
     """
-    check_command(intent.command[0], os.environ.get("PATH", os.defpath))
+    check_command(opening.intent.command[0], os.environ.get("PATH", os.defpath))
     with SignalInbox() as inbox:
         session = start_session_process(runtime_directory())
         with closing(session.door):
-            return _Conversation(intent, screen, inbox, session).run()
+            return _Conversation(opening, screen, inbox, session).run()
 
 
 class _Conversation:
-    def __init__(
-        self, intent: SwapIntent, screen: Screen, inbox: SignalInbox, session: SessionProcess
-    ) -> None:
-        self._intent = intent
+    def __init__(self, opening: Opening, screen: Screen, inbox: SignalInbox, session: SessionProcess) -> None:
+        self._opening = opening
         self._screen = screen
         self._inbox = inbox
         self._session = session
@@ -74,7 +78,7 @@ class _Conversation:
         self._over = False
 
     def run(self) -> int:
-        self._session.door.send(Swap(self._intent))
+        self._session.door.send(self._opening)
         with self._selector, self._job_stack:
             self._selector.register(self._session.door, selectors.EVENT_READ, self._on_door)
             self._selector.register(self._inbox, selectors.EVENT_READ, self._on_signals)
@@ -140,7 +144,7 @@ class _Conversation:
     def _start(self, request: StartChild, descriptors: tuple[int, ...]) -> None:
         directory = _working_directory()
         spec = ChildSpec(
-            command=self._intent.command,
+            command=self._opening.intent.command,
             environment=request.environment,
             directory=directory,
             namespaces=dict(zip(request.namespaces, descriptors, strict=True)),
@@ -218,7 +222,8 @@ class _Conversation:
         """The first ^C after which there is only to wait is answered, the second one ends the waiting."""
         self._interrupts += 1
         if self._interrupts == 1:
-            self._screen.say("stopping, the original comes back; ^C again does not wait for it")
+            undo = _UNDO[type(self._opening)]
+            self._screen.say(f"stopping, {undo}; ^C again does not wait for it")
             return
         self._screen.say(
             f"not waiting: the session process {self._session.pid} goes on restoring; "
