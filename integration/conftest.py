@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from integration.probe.asking import build_static_probe
+from integration.probe.languages import Builder
 from integration.probe.town import peers, settle, target
 from integration.support.cluster import Cluster, cache_directory, named_cluster, own_cluster
 from integration.support.namespaces import Namespace, make_namespace, remove_namespace
 from integration.support.plain_user import GROUND, PlainUser, plain_user
 from integration.support.product import Product, product_for
+from integration.support.programs import Need, ensure
 from integration.support.sidecar_image import ensure_sidecar_image
 
 MakeNamespace = Callable[..., Namespace]
@@ -136,10 +134,13 @@ def townsman(user: PlainUser, town: Namespace) -> Iterator[Product]:
 
 
 @pytest.fixture(scope="session")
-def static_probe(user: PlainUser) -> Path:
-    """The probe as a static binary that the plain user can run."""
-    directory = GROUND / "bin" if user.runs.is_relative_to(GROUND) else cache_directory() / "probe"
-    directory.mkdir(parents=True, exist_ok=True, mode=0o755)
-    if shutil.which("go") is None:  # the one that the cluster was built with
-        os.environ["PATH"] += f":{cache_directory() / 'cluster' / 'go' / 'bin'}"
-    return build_static_probe(directory)
+def need(cluster: Cluster) -> Need:
+    """`need("java")`: it is on this machine, else it is installed; with --context the test is skipped."""
+    return lambda name: ensure(name, may_install=cluster.is_own)
+
+
+@pytest.fixture(scope="session")
+def builder(user: PlainUser, need: Need) -> Builder:
+    """What is compiled for the tests, where the plain user can run it."""
+    is_roots = user.runs.is_relative_to(GROUND)
+    return Builder(GROUND / "bin" if is_roots else cache_directory() / "built", need)

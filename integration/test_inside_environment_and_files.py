@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from integration.probe.asking import ProbeError
-from integration.probe.parity import Inside, child_command, inside_target
+from integration.probe.languages import LANGUAGES, Builder
+from integration.probe.parity import Inside, inside_target
 from integration.probe.town import JSON_BLOB, MULTI_LINE, SERVICE_ACCOUNT, SINGLE_FILE, VOLUMES
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
@@ -36,13 +37,13 @@ FILES = (
 """Those whose content is the same in every pod of the workload."""
 
 
-@pytest.fixture(scope="module", params=["python", "static"])
+@pytest.fixture(scope="module", params=LANGUAGES)
 def inside(
-    request: pytest.FixtureRequest, town: Namespace, townsman: Product, static_probe: Path
+    request: pytest.FixtureRequest, town: Namespace, townsman: Product, builder: Builder
 ) -> Iterator[Inside]:
     questions: list[dict[str, Any]] = [{"ask": "environment"}]
     questions += [{"ask": "file", "path": path, "key": path} for path in (*FILES, *VOLUMES)]
-    child = child_command(request.param, townsman, static_probe)
+    child = builder.probe(request.param, townsman, "http:8080")
     with inside_target(town, townsman, child, questions) as found:
         yield found
 

@@ -1,4 +1,4 @@
-"""The child is on the pod's network: addresses, TCP, UDP, names; an interpreter and a static binary alike."""
+"""The child is on the pod's network: addresses, TCP, UDP, names; in every language of the probe alike."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from integration.probe.asking import ProbeError
-from integration.probe.parity import Inside, child_command, inside_target
+from integration.probe.languages import LANGUAGES, Builder
+from integration.probe.parity import Inside, inside_target
 from integration.probe.town import settle, target
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
@@ -22,12 +22,12 @@ NAMES = ("peer", "peers", "kubernetes.default", "localhost", "alias.of.target")
 REFUSED = ("ECONNREFUSED", "ECONNRESET", "EPIPE")
 
 
-@pytest.fixture(scope="module", params=["python", "static"])
+@pytest.fixture(scope="module", params=LANGUAGES)
 def inside(
-    request: pytest.FixtureRequest, town: Namespace, townsman: Product, static_probe: Path
+    request: pytest.FixtureRequest, town: Namespace, townsman: Product, builder: Builder
 ) -> Iterator[Inside]:
     questions = [{"ask": "resolve", "name": name, "key": name} for name in NAMES]
-    child = child_command(request.param, townsman, static_probe)
+    child = builder.probe(request.param, townsman, "http:8080")
     with inside_target(town, townsman, child, questions) as found:
         yield found
 

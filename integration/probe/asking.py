@@ -86,16 +86,3 @@ class Probe:
                 self._unread += piece
         line, _, self._unread = self._unread.partition(b"\n")
         return line
-
-
-def build_static_probe(directory: Path) -> Path:
-    """Compile the Go probe without cgo into `directory` and return its path; needs `go` on PATH."""
-    target = directory / "probe-static"
-    subprocess.run(
-        ["go", "build", "-o", str(target), "."],
-        cwd=HERE / "go",
-        env=os.environ | {"CGO_ENABLED": "0"},
-        check=True,
-    )
-    target.chmod(0o755)
-    return target

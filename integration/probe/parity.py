@@ -6,11 +6,10 @@ import contextlib
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from integration.probe.asking import Probe
-from integration.probe.swapping import Swap, python_probe, swapped
+from integration.probe.swapping import Swap, swapped
 from integration.probe.town import pod_probe_command
 from integration.support.aftermath import sidecar_pods
 from integration.support.namespaces import Namespace
@@ -45,13 +44,6 @@ def pod_probe(namespace: Namespace, pod: str) -> Iterator[Probe]:
     command = pod_probe_command(namespace, pod)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as carrier:
         yield Probe(carrier)
-
-
-def child_command(language: str, product: Product, static_probe: Path) -> Sequence[str]:
-    """The probe of that language (`python`, `static`) as a child that listens on 8080."""
-    if language == "python":
-        return python_probe(product, "http:8080")
-    return ("env", "PROBE_WHO=laptop", str(static_probe), "ask", "http:8080")
 
 
 @contextlib.contextmanager

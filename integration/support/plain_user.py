@@ -19,6 +19,8 @@ from pathlib import Path
 from integration.support.cluster import ROOT
 
 USER = "telepresence-test"
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+"""Where this user finds programs, beside its own virtual environment."""
 HOME = Path("/var/lib/telepresence-py-tests/home")
 GROUND = HOME.parent / hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
 COPIED = (

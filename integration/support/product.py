@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from integration.support.namespaces import write_kubeconfig
-from integration.support.plain_user import PlainUser
+from integration.support.plain_user import SYSTEM_PATH, PlainUser
 from integration.support.terminal import Terminal
 from integration.support.waiting import wait_until
 
@@ -117,7 +117,7 @@ class Product:
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """A login's variables, and nothing of the tests' own."""
         return {
-            "PATH": f"{self.user.venv}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "PATH": f"{self.user.venv}/bin:{SYSTEM_PATH}",
             "HOME": str(self.user.home),
             "USER": self.user.name,
             "LOGNAME": self.user.name,
