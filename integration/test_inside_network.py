@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.server
+import json
 import socket
 import threading
 from collections.abc import Iterator
@@ -169,6 +170,23 @@ def test_a_closed_port_is_not_taken_for_an_open_one(inside: Inside) -> None:
     with pytest.raises(ProbeError) as refused:
         inside.child.ask("tcp", host="peers", port=9, send="x")
     assert refused.value.errno in REFUSED
+
+
+def test_a_request_of_the_cluster_is_answered_by_the_child(inside: Inside) -> None:
+    inside.town.ensure_customers_pod()
+    answer = json.loads(inside.town.ask("http://target/some/path"))
+    assert (answer["who"], answer["hostname"]) == ("laptop", inside.pod_name)
+    assert (answer["path"], answer["host"]) == ("/some/path", "target")
+    assert answer["own"] in inside.pod_addresses
+
+
+def test_a_large_request_of_the_cluster_arrives_whole(inside: Inside) -> None:
+    program = (
+        "import urllib.request as r; body = bytes(range(250)) * 4000\n"
+        "print(r.urlopen('http://target/', data=body, timeout=30).read().decode())"
+    )
+    answer = json.loads(inside.town.python_in_pod("customers", program))
+    assert (answer["length"], answer["sum"]) == (1_000_000, sum(range(250)) * 4000)
 
 
 def test_names_that_the_cluster_serves_beyond_itself_are_resolved(inside: Inside) -> None:
