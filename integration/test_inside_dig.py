@@ -1,4 +1,4 @@
-"""dig sees the cluster's name server as a program in the pod does: every kind of record, by UDP and by TCP."""
+"""dig sees the cluster's name server as in the pod: every kind of record, by UDP and by TCP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program that talks to the API server from inside its pod does so as the child: by the pod's own account."""
+"""A program that talks to the API server from inside its pod does so as the child, by the pod's account."""
 
 from __future__ import annotations
 
