@@ -32,7 +32,7 @@ def ensure_sidecar_image() -> None:
     if not archive.exists() or archive.read_text() != digest:
         subprocess.run([program, "sidecar", "build"], check=True)
         archive.write_text(digest)
-    subprocess.run([program, "sidecar", "load"], check=True)
+    subprocess.run([program, "sidecar", "load", "--to", "project"], check=True)
     stamp.write_text(digest)
     print(f"test: sidecar image in place after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 

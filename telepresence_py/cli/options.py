@@ -27,6 +27,8 @@ _KINDS = {
 _SINGULAR = {alias: kind for kind, aliases in _KINDS.items() for alias in (kind, *aliases)}
 _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_PLATFORMS = tuple(f"linux/{name}" for name in ("amd64", "arm64", "ppc64le", "riscv64", "s390x"))
+_ARCHITECTURE = re.compile(r"(amd64|arm64|arm|386|ppc64le|riscv64|s390x)(/v[0-9]+)?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
@@ -101,6 +103,20 @@ def parse_image(word: str) -> str:
             f"--image: {word!r} does not name an image; write for example registry.example/name:tag"
         )
     return word
+
+
+def parse_platforms(word: str) -> tuple[str, ...]:
+    """`linux/amd64,linux/arm64` or one of them, as container tools name platforms (OCI image index)."""
+    platforms = tuple(dict.fromkeys(filter(None, word.split(","))))
+    for platform in platforms:
+        system, _slash, architecture = platform.partition("/")
+        if system != "linux" or not _ARCHITECTURE.fullmatch(architecture):
+            meant = nearest(platform, _PLATFORMS)
+            hint = f"did you mean {meant!r}?" if meant else "write for example linux/amd64 or linux/arm64"
+            raise BadUsage(f"--platform: {platform!r} is no platform of Linux nodes; {hint}")
+    if not platforms:
+        raise BadUsage("--platform: write for example linux/amd64, or several with commas between")
+    return platforms
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -1,28 +1,26 @@
-"""`sidecar build | load | image`: the image made from what is installed, by whichever builder works."""
+"""`sidecar build | save`: the image made from what is installed, and the one that is here already."""
 
 from __future__ import annotations
 
 import os
 import platform as machine
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from telepresence_py.cli.builder import Builder, ask_tool, run_tool, working_builder, working_builders
 from telepresence_py.cli.pip_settings import CONF_PATH, PipSettings, pip_settings, with_mounts
 from telepresence_py.cli.render import Screen
 from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.model.events import Level
 from telepresence_py.model.image import DEFAULT_IMAGE
 
-_CLUSTER_SOCKETS = "telepresence-py-cluster*/node*/containerd.sock"
 _DOCKERFILE = "Dockerfile.sidecar"
 _PACKAGE = "telepresence_sidecar"
 _MOUNTED = "pip"
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _ARCHITECTURES = {
     "x86_64": "amd64",
     "aarch64": "arm64",
@@ -30,37 +28,7 @@ _ARCHITECTURES = {
     "s390x": "s390x",
     "riscv64": "riscv64",
 }
-
-
-@dataclass(frozen=True)
-class Builder:
-    """A container tool that answers."""
-
-    name: str
-
-    @property
-    def takes_volumes(self) -> bool:
-        return self.name != "docker"
-
-    def build(self, image: str, platform: str, extra: Sequence[str], context: Path) -> list[str]:
-        verb = ["bud", "--layers"] if self.name == "buildah" else ["build"]
-        # the host's network: pip inside reaches what pip outside reaches, a proxy on localhost too
-        where = ["--network", "host", "--platform", platform]
-        what = ["-f", str(context / _DOCKERFILE), "-t", image]
-        return [self.name, *verb, *where, *what, *extra, str(context)]
-
-    def save(self, image: str, archive: Path) -> list[str]:
-        match self.name:
-            case "buildah":
-                return ["buildah", "push", "-q", image, f"docker-archive:{archive}:{image}"]
-            case "podman":
-                return ["podman", "save", "-q", "--format", "docker-archive", "-o", str(archive), image]
-            case _:
-                return ["docker", "save", "-o", str(archive), image]
-
-
-def default_image() -> str:
-    return DEFAULT_IMAGE
+"""Those that the kernel and container images name; a processor of one does not run another's programs."""
 
 
 def this_platform() -> str:
@@ -68,58 +36,94 @@ def this_platform() -> str:
     return f"linux/{_ARCHITECTURES.get(name, name)}"
 
 
-def build_image(screen: Screen, image: str | None, platform: str) -> None:
-    """Build the image under the name `image` or this version's; PreconditionFailed when that fails."""
-    reference = image or DEFAULT_IMAGE
-    builder = _working_builder()
+def name_for(platform: str) -> str:
+    """This version's image for one platform, beside those for others."""
+    return f"{DEFAULT_IMAGE}-{platform.replace('/', '-')}"
+
+
+def build_image(screen: Screen, reference: str, platform: str, builder: Builder | None = None) -> Builder:
+    """Build the image under that name, with the first tool that answers or the one given.
+
+    PreconditionFailed when that fails.
+    """
+    builder = builder or working_builder()
+    _require_emulation(builder, platform)
     screen.say(f"building {reference} for {platform} by {builder.name}", Level.STEP)
     with tempfile.TemporaryDirectory(prefix="telepresence-py-") as directory, ExitStack() as stack:
         context = Path(directory)
         sources = stack.enter_context(as_file(files(_PACKAGE)))
         _lay_out(context, sources)
         extra = _pass_pip_settings(screen, builder, context, pip_settings(os.environ))
-        _run(screen, builder.build(reference, platform, extra, context), f"building {reference}")
+        command = builder.build(reference, platform, context / _DOCKERFILE, extra)
+        run_tool(screen, command, f"building {reference}")
     screen.say(f"built {reference}", Level.NOTICE)
+    return builder
 
 
-def load_image(screen: Screen, image: str | None) -> None:
-    """Import the image on all nodes of this project's own cluster; PreconditionFailed without either."""
-    reference = image or DEFAULT_IMAGE
-    sockets = sorted(Path("/run").glob(_CLUSTER_SOCKETS))
-    if not sockets:
+def image_here(screen: Screen, reference: str, platform: str, only: Builder | None = None) -> Builder:
+    """The tool, of all or `only` this one, that has the image for that platform.
+
+    One of this version's names is built when none has it; PreconditionFailed when another's is not here, or
+    for another platform.
+    """
+    others = []
+    for builder in [only] if only else working_builders():
+        said = ask_tool(builder.platform(reference))
+        if said.code == 0 and said.text.strip() == _without_variant(platform):
+            return builder
+        if said.code == 0:
+            others.append(said.text.strip())
+    if reference in (DEFAULT_IMAGE, name_for(platform)):
+        return build_image(screen, reference, platform, only)
+    if others:
         raise PreconditionFailed(
-            "this project's own cluster is not up; start it by integration/cluster/cluster up, or push the "
-            "image to a registry of your cluster and name it by --image"
+            f"the image {reference} that is here is for {' and '.join(others)}, and {platform} is needed; "
+            "build it again with --platform"
         )
-    if not os.access(sockets[0], os.W_OK):
-        raise PreconditionFailed(
-            "the nodes of this project's own cluster belong to root; run this command as root"
-        )
-    builder = _working_builder()
-    with tempfile.TemporaryDirectory(prefix="telepresence-py-") as directory:
-        archive = Path(directory, "image.tar")
-        _run(
-            screen,
-            builder.save(reference, archive),
-            f"reading {reference} (telepresence-py sidecar build makes it)",
-        )
-        for socket in sockets:
-            screen.say(f"loading {reference} on {socket.parent.name}", Level.STEP)
-            command = ["ctr", "-a", str(socket), "-n", "k8s.io", "images", "import", str(archive)]
-            _run(screen, command, f"loading {reference} on {socket.parent.name}")
-    screen.say(f"loaded {reference} on {len(sockets)} nodes", Level.NOTICE)
-
-
-def _working_builder() -> Builder:
-    """The first that answers: a docker client without its daemon does not."""
-    present = [name for name in ("docker", "podman", "buildah") if shutil.which(name)]
-    for name in present:
-        if subprocess.run([name, "version"], capture_output=True, check=False).returncode == 0:
-            return Builder(name)
-    found = f"{' and '.join(present)} does not answer" if present else "none is installed"
+    working_builder()  # or the want of one is the reason
     raise PreconditionFailed(
-        f"docker, podman or buildah is needed to make the image, and {found}; install one of them"
+        f"there is no image {reference} here; telepresence-py sidecar build --image {reference} makes it"
     )
+
+
+def save_image(screen: Screen, reference: str, platform: str, path: Path) -> None:
+    """Write the image to a file as a docker-archive, which every runtime and tool reads.
+
+    The file is there whole or not at all. PreconditionFailed when it cannot be written.
+    """
+    directory = path.absolute().parent
+    if path.is_dir() or not os.access(directory, os.W_OK):
+        raise PreconditionFailed(f"cannot write {path}: name a file in a directory that you may write")
+    builder = image_here(screen, reference, platform)
+    with tempfile.TemporaryDirectory(prefix=".telepresence-py-", dir=directory) as temporary:
+        archive = write_archive(screen, builder, reference, Path(temporary))
+        archive.replace(path)
+    megabytes = path.stat().st_size / 1e6
+    screen.say(f"saved {reference} for {platform} in {path} ({megabytes:.0f} MB)", Level.NOTICE)
+
+
+def write_archive(screen: Screen, builder: Builder, reference: str, directory: Path) -> Path:
+    """The image as a docker-archive in the directory."""
+    archive = directory / "image.tar"
+    run_tool(screen, builder.save(reference, archive), f"saving {reference}")
+    return archive
+
+
+def _without_variant(platform: str) -> str:
+    return "/".join(platform.split("/")[:2])
+
+
+def _require_emulation(builder: Builder, platform: str) -> None:
+    """Steps of the build are programs of that platform. docker's daemon may run elsewhere, and says so."""
+    known = {architecture: name for name, architecture in _ARCHITECTURES.items()}
+    wanted, own = platform.split("/")[1], this_platform().split("/")[1]
+    if builder.is_docker or wanted == own or not {wanted, own} <= known.keys():
+        return
+    if not list(_BINFMT.glob(f"*{known[wanted]}*")):
+        raise PreconditionFailed(
+            f"programs of {platform} do not run on this {this_platform()} machine, so the image cannot be "
+            "built here: install qemu-user-static, which emulates them, or build it on such a machine"
+        )
 
 
 def _lay_out(context: Path, sources: Path) -> None:
@@ -139,7 +143,7 @@ def _pass_pip_settings(screen: Screen, builder: Builder, context: Path, settings
         return []
     (context / _MOUNTED).mkdir()
     paths = sorted(word for word in settings.words if os.path.exists(word))
-    if builder.takes_volumes:
+    if not builder.is_docker:
         conf = context / _MOUNTED / "pip.conf"
         conf.write_text(settings.conf())
         volumes = {CONF_PATH: str(conf), **{path: os.path.realpath(path) for path in paths}}
@@ -158,22 +162,3 @@ def _pass_pip_settings(screen: Screen, builder: Builder, context: Path, settings
     dockerfile = context / _DOCKERFILE
     dockerfile.write_text(with_mounts(dockerfile.read_text(), mounts))
     return []
-
-
-def _run(screen: Screen, command: Sequence[str], purpose: str) -> None:
-    """Run a container tool; its output is shown when it fails, and with --verbose."""
-    environment = {**os.environ}
-    # needs neither a user's session nor privileges, so it works in containers too
-    environment.setdefault("BUILDAH_ISOLATION", "chroot")
-    output: list[str] = []
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
-        text=True, errors="replace",
-    ) as process:  # fmt: skip
-        assert process.stdout is not None
-        for line in process.stdout:
-            output.append(line)
-            screen.say(line.rstrip(), Level.DETAIL)
-    if process.returncode != 0:
-        tail = "".join(f"\n  | {line.rstrip()}" for line in output[-15:])
-        raise PreconditionFailed(f"{purpose} failed: {command[0]} ended with code {process.returncode}{tail}")

@@ -17,6 +17,9 @@ ROOT = Path(__file__).parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "sidecar")))}
 
 
+OTHERS = "registry.example/telepresence-py-sidecar:0.0.1"
+
+
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "telepresence_py", *words]
     return subprocess.run(
@@ -82,6 +85,11 @@ def test_the_version_is_that_of_the_contract():
         (["list", "--output", "yaml"], "yaml"),
         (["swap", "orders", "--image", "", "--", "true"], "'' does not name an image"),
         (["sidecar", "build", "--image", "a b"], "'a b' does not name an image"),
+        (["sidecar", "build", "--platform", "linux/amd46"], "did you mean 'linux/amd64'?"),
+        (["sidecar", "push"], "REGISTRY"),
+        (["sidecar", "push", "alice"], "did you mean docker.io/alice"),
+        (["sidecar", "push", "https://registry.example"], "does not name a registry"),
+        (["sidecar", "load", "--to", "kinf"], "did you mean 'kind'?"),
     ],
 )
 def test_wrong_usage_is_one_line_with_a_hint_and_code_2(words, hint):
@@ -110,8 +118,27 @@ def test_debug_behind_the_dashes_is_the_commands_own():
     assert "Traceback" not in run("swap", "orders", "--", "no-such-command-at-all", "--debug").stderr
 
 
-def test_the_image_is_printed_alone():
-    assert run("sidecar", "image").stdout == f"localhost/telepresence-py-sidecar:{__version__}\n"
+def test_the_image_is_printed_alone(tmp_path):
+    done = run("sidecar", "image", XDG_CONFIG_HOME=str(tmp_path))
+    assert done.stdout == f"localhost/telepresence-py-sidecar:{__version__}\n"
+    assert done.stderr == ""
+
+
+def test_the_image_that_the_settings_choose_is_printed_and_with_verbose_why(tmp_path):
+    (tmp_path / "telepresence-py").mkdir()
+    settings = tmp_path / "telepresence-py" / "config.toml"
+    settings.write_text(f'image = "{OTHERS}"\n[contexts.dev]\nimage = "r.example/dev:1"\n')
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text("current-context: dev\ncontexts: [{name: dev, context: {}}]\n")
+    where = {"XDG_CONFIG_HOME": str(tmp_path), "TELEPRESENCE_PY_IMAGE": ""}
+    done = run("sidecar", "image", "--verbose", **where, KUBECONFIG=str(kubeconfig))
+    assert done.stdout == "r.example/dev:1\n"
+    assert f'that of [contexts."dev"] in {settings}' in done.stderr
+    done = run("sidecar", "image", **where, KUBECONFIG=str(tmp_path / "none"))
+    assert done.stdout == f"{OTHERS}\n"
+    assert "is of version 0.0.1 and this is" in done.stderr
+    where["TELEPRESENCE_PY_IMAGE"] = "r.example/variable:1"
+    assert run("sidecar", "image", **where).stdout == "r.example/variable:1\n"
 
 
 def test_a_log_file_that_cannot_be_written_is_a_precondition():

@@ -1,62 +1,24 @@
-"""Building and loading, against FAKE container tools that write down how they were called."""
+"""Building and saving, against FAKE container tools that write down how they were called."""
 
 from __future__ import annotations
 
 import io
-import json
-import os
-import sys
-from pathlib import Path
 
 import pytest
 
 from telepresence_py.cli import sidecar_image
 from telepresence_py.cli.render import Screen, Wanted
+from telepresence_py.cli.sidecar_image import build_image, image_here, save_image, this_platform
 from telepresence_py.model.errors import PreconditionFailed
+from telepresence_py.model.image import DEFAULT_IMAGE
+from tests.fakes.tools import fake_tools
 
-FAKE_TOOL = """#!/usr/bin/env python3
-import json, os, sys
-from pathlib import Path
-words = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
-if words[1] == "version":
-    sys.exit({version})
-context = Path(words[-1])
-files = sorted(str(path.relative_to(context)) for path in context.rglob("*")) if context.is_dir() else []
-names = [name for name in ("Dockerfile.sidecar", "pip/pip.conf") if name in files]
-texts = {{name: (context / name).read_text() for name in names}}
-print("step by step")
-with open(os.environ["FAKE_TOOL_CALLS"], "a") as calls:
-    calls.write(json.dumps({{"words": words, "files": files, "texts": texts}}) + "\\n")
-sys.exit({code})
-"""
-
-
-class Tools:
-    """A directory that is all of PATH but for the system's, and what was called in it."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.calls_file = directory / "calls"
-
-    def add(self, name: str, version: int = 0, code: int = 0) -> None:
-        tool = self.directory / name
-        tool.write_text(FAKE_TOOL.format(version=version, code=code))
-        tool.chmod(0o755)
-
-    def calls(self) -> list[dict]:
-        return [json.loads(line) for line in self.calls_file.read_text().splitlines()]
+OTHER_PLATFORM = "linux/s390x" if this_platform() != "linux/s390x" else "linux/amd64"
 
 
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith("PIP_")]:
-        monkeypatch.delenv(name)
-    tools = Tools(tmp_path / "bin")
-    tools.directory.mkdir()
-    (tools.directory / "python3").symlink_to(sys.executable)
-    monkeypatch.setenv("PATH", str(tools.directory))
-    monkeypatch.setenv("FAKE_TOOL_CALLS", str(tools.calls_file))
-    return tools
+    return fake_tools(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -65,19 +27,19 @@ def screen():
 
 
 def test_the_first_tool_that_answers_builds(tools, screen):
-    tools.add("docker", version=1)  # a client whose daemon does not run
-    tools.add("buildah")
-    sidecar_image.build_image(screen, None, "linux/arm64")
-    (call,) = tools.calls()
+    tools.add("docker", "buildah")
+    tools.answer("docker", "version", code=1)  # a client whose daemon does not run
+    build_image(screen, DEFAULT_IMAGE, this_platform())
+    (call,) = tools.calls("--platform")
     assert call["words"][:3] == ["buildah", "bud", "--layers"]
-    assert call["words"][call["words"].index("--platform") + 1] == "linux/arm64"
-    assert call["words"][call["words"].index("-t") + 1] == sidecar_image.default_image()
+    assert call["words"][call["words"].index("--platform") + 1] == this_platform()
+    assert call["words"][call["words"].index("-t") + 1] == DEFAULT_IMAGE
 
 
 def test_the_context_holds_what_is_installed_and_no_caches(tools, screen):
     tools.add("podman")
-    sidecar_image.build_image(screen, "r/i:1", "linux/amd64")
-    (call,) = tools.calls()
+    build_image(screen, "r/i:1", this_platform())
+    (call,) = tools.calls("--platform")
     assert "sidecar/telepresence_sidecar/__main__.py" in call["files"]
     assert "sidecar/telepresence_sidecar/contract/__init__.py" in call["files"]
     assert "Dockerfile.sidecar" in call["files"]
@@ -89,8 +51,8 @@ def test_pips_settings_and_files_are_mounted(tools, screen, monkeypatch, tmp_pat
     certificate.write_text("certificate")
     monkeypatch.setenv("PIP_CERT", str(certificate))
     tools.add("podman")
-    sidecar_image.build_image(screen, None, "linux/amd64")
-    (call,) = tools.calls()
+    build_image(screen, DEFAULT_IMAGE, this_platform())
+    (call,) = tools.calls("--platform")
     assert f"{certificate}:{certificate}:ro" in call["words"]
     assert any(word.endswith("/pip.conf:/etc/pip.conf:ro") for word in call["words"])
     assert call["texts"]["pip/pip.conf"] == f"[global]\ncert = {certificate}\n"
@@ -102,8 +64,8 @@ def test_docker_sees_pips_settings_in_the_context(tools, screen, monkeypatch, tm
     monkeypatch.setenv("PIP_CERT", str(certificate))
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     tools.add("docker")
-    sidecar_image.build_image(screen, None, "linux/amd64")
-    (call,) = tools.calls()
+    build_image(screen, DEFAULT_IMAGE, this_platform())
+    (call,) = tools.calls("--platform")
     assert "-v" not in call["words"]
     assert "cert = /run/pip-1" in call["texts"]["pip/pip.conf"]
     assert (
@@ -115,29 +77,74 @@ def test_docker_sees_pips_settings_in_the_context(tools, screen, monkeypatch, tm
 
 def test_without_a_tool_it_is_said_which_ones_would_do(tools, screen):
     with pytest.raises(PreconditionFailed, match=r"docker, podman or buildah is needed .* none is installed"):
-        sidecar_image.build_image(screen, None, "linux/amd64")
+        build_image(screen, DEFAULT_IMAGE, this_platform())
 
 
 def test_a_failed_build_shows_the_end_of_what_the_tool_said(tools, screen):
-    tools.add("buildah", code=3)
+    tools.add("buildah")
+    tools.answer("bud", out="step by step\n", code=3)
     with pytest.raises(PreconditionFailed, match=r"code 3\n  \| step by step"):
-        sidecar_image.build_image(screen, None, "linux/amd64")
+        build_image(screen, DEFAULT_IMAGE, this_platform())
 
 
-def test_without_the_projects_own_cluster_loading_names_the_way_out(tools, screen, monkeypatch):
-    monkeypatch.setattr(sidecar_image, "_CLUSTER_SOCKETS", "no-such-cluster/*")
-    with pytest.raises(PreconditionFailed, match=r"cluster up.*--image"):
-        sidecar_image.load_image(screen, None)
+def test_no_image_is_begun_whose_programs_cannot_run_here(tools, screen, monkeypatch, tmp_path):
+    monkeypatch.setattr(sidecar_image, "_BINFMT", tmp_path)
+    tools.add("podman", "docker")
+    with pytest.raises(PreconditionFailed, match="qemu-user-static"):
+        build_image(screen, "r/i:1", OTHER_PLATFORM, sidecar_image.Builder("podman"))
+    build_image(screen, "r/i:1", OTHER_PLATFORM, sidecar_image.Builder("docker"))
+    (tmp_path / ("qemu-s390x" if "s390x" in OTHER_PLATFORM else "qemu-x86_64")).touch()
+    build_image(screen, "r/i:1", OTHER_PLATFORM, sidecar_image.Builder("podman"))
 
 
-@pytest.mark.parametrize("name", ["docker", "podman", "buildah"])
-def test_every_tool_saves_an_archive(name, tmp_path):
-    words = sidecar_image.Builder(name).save("r/i:1", tmp_path / "image.tar")
-    assert words[0] == name
-    assert any(str(tmp_path / "image.tar") in word for word in words)
-    assert any("r/i:1" in word for word in words)
+def test_the_tool_that_has_the_image_is_found_and_nothing_is_built(tools, screen):
+    tools.add("docker", "podman")
+    tools.answer("docker", "inspect", code=1)
+    tools.answer("podman", "inspect", out=f"{this_platform()}\n")
+    assert image_here(screen, DEFAULT_IMAGE, this_platform()).name == "podman"
+    assert tools.calls("build") == []
+
+
+def test_this_versions_image_is_built_when_it_is_not_here_for_the_platform(tools, screen):
+    tools.add("podman")
+    tools.answer("inspect", out="linux/other\n")
+    image_here(screen, DEFAULT_IMAGE, this_platform())
+    (call,) = tools.calls("build")
+    assert call["words"][call["words"].index("-t") + 1] == DEFAULT_IMAGE
+
+
+def test_an_image_of_somebody_elses_name_is_never_built_in_passing(tools, screen):
+    tools.add("podman")
+    tools.answer("inspect", "r/i:1", out="linux/other\n")
+    tools.answer("inspect", code=125)
+    with pytest.raises(PreconditionFailed, match="is for linux/other"):
+        image_here(screen, "r/i:1", this_platform())
+    with pytest.raises(PreconditionFailed, match=r"no image r/j:1 here.*sidecar build --image r/j:1"):
+        image_here(screen, "r/j:1", this_platform())
+    assert tools.calls("build") == []
+
+
+def test_a_saved_image_is_there_whole_or_not_at_all(tools, screen, tmp_path):
+    tools.add("podman")
+    tools.answer("inspect", out=f"{this_platform()}\n")
+    file = tmp_path / "sidecar.tar"
+    save_image(screen, DEFAULT_IMAGE, this_platform(), file)
+    assert file.read_bytes() == (tools.directory / "image.tar").read_bytes()
+    file.unlink()
+    tools.answer("save", code=1)
+    with pytest.raises(PreconditionFailed, match="saving"):
+        save_image(screen, DEFAULT_IMAGE, this_platform(), file)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bin"]
+
+
+@pytest.mark.parametrize("name", ["", "nowhere/sidecar.tar"])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_built(tools, screen, tmp_path, name):
+    tools.add("podman")
+    with pytest.raises(PreconditionFailed, match="cannot write"):
+        save_image(screen, DEFAULT_IMAGE, this_platform(), tmp_path / name)
+    assert tools.calls() == []
 
 
 def test_this_platform_is_named_as_images_name_it():
-    assert sidecar_image.this_platform().split("/")[0] == "linux"
-    assert "x86_64" not in sidecar_image.this_platform()
+    assert this_platform().split("/")[0] == "linux"
+    assert "x86_64" not in this_platform()
