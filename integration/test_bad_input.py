@@ -180,13 +180,30 @@ def test_a_protected_context_is_refused_without_a_terminal_and_asks_in_one(
     assert terminal.wait() == 78
 
 
-@pytest.mark.parametrize("kind", ["statefulset", "daemonset", "replicaset", "job", "cronjob", "pod"])
-def test_a_kind_that_is_not_supported_is_refused_with_the_reason(townsman: Product, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["statefulset", "daemonset", "job", "cronjob", "pod"])
+def test_a_kind_that_is_not_supported_is_refused_with_the_reason_and_an_alternative(
+    townsman: Product, kind: str
+) -> None:
     ended = townsman.run("swap", f"{kind}/plain", "--", "true", seconds=SOON_SECONDS)
-    assert_refused(ended, 78, f"{kind}/plain")
+    assert_refused(ended, 78, f"{kind}/plain", "run --like")
 
 
-def test_a_workload_without_replicas_is_refused(town: Namespace, townsman: Product) -> None:
-    settle(town, Workload("asleep", replicas=0).deployment())
-    ended = townsman.run("swap", "asleep", "--", "true", seconds=SOON_SECONDS)
-    assert_refused(ended, 78, "asleep", "scale")
+@pytest.mark.parametrize("kind", ["rs", "rc", "rollout"])
+def test_an_unknown_workload_of_another_kind_names_the_nearest(
+    town: Namespace, townsman: Product, kind: str
+) -> None:
+    workload = Workload("nearby", replicas=0)
+    made = {"rs": workload.replicaset(), "rc": workload.replicationcontroller()}
+    town.apply(*made.values())
+    ended = townsman.run("swap", f"{kind}/naerby", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 66, "naerby", *(['did you mean "nearby"'] if kind in made else ["replicaset"]))
+
+
+def test_a_kind_that_has_no_replicasets_is_usage(townsman: Product) -> None:
+    ended = townsman.run("swap", "service/plain", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 2, "service", "deployment/NAME")
+
+
+def test_a_kind_that_is_misspelt_names_the_nearest(townsman: Product) -> None:
+    ended = townsman.run("swap", "replicaest/plain", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 2, "replicaest", "replicaset")

@@ -45,9 +45,32 @@ class Workload:
     annotations: dict[str, str] = field(default_factory=dict)
 
     def objects(self) -> list[Object]:
-        return [self.deployment(), *([service(self.name, 80, 8080)] if self.service else [])]
+        return [self.deployment(), *self.services()]
+
+    def services(self) -> list[Object]:
+        return [service(self.name, 80, 8080)] if self.service else []
 
     def deployment(self) -> Object:
+        return self._made_by("apps/v1", "Deployment", {"matchLabels": {"app": self.name}})
+
+    def replicaset(self) -> Object:
+        """A ReplicaSet without a parent, instead of the Deployment."""
+        return self._made_by("apps/v1", "ReplicaSet", {"matchLabels": {"app": self.name}})
+
+    def replicationcontroller(self) -> Object:
+        return self._made_by("v1", "ReplicationController", {"app": self.name})
+
+    def replicaset_of(self, owner: Object, generation: str) -> Object:
+        """As the controller of a custom resource makes it; `owner` is that resource as the server has it."""
+        made = self._made_by("apps/v1", "ReplicaSet", {"matchLabels": {"app": self.name}})
+        spec, name, meta = made["spec"], f"{self.name}-{generation}", owner["metadata"]
+        for labels in (spec["selector"]["matchLabels"], spec["template"]["metadata"]["labels"]):
+            labels["rollouts-pod-template-hash"] = generation
+        reference = {"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": meta["name"]}
+        references = [reference | {"uid": meta["uid"], "controller": True, "blockOwnerDeletion": True}]
+        return made | {"metadata": made["metadata"] | {"name": name, "ownerReferences": references}}
+
+    def _made_by(self, api_version: str, kind: str, selector: Object) -> Object:
         labels = {"app": self.name}
         spec = {
             "terminationGracePeriodSeconds": 5,
@@ -55,12 +78,12 @@ class Workload:
             "containers": [self.main_container(), *self.siblings],
             "volumes": [*self.pod.get("volumes", []), PROBE_VOLUME],
         }
-        template = {"metadata": {"labels": labels, "annotations": self.annotations}, "spec": spec}
+        template = {"metadata": {"labels": dict(labels), "annotations": self.annotations}, "spec": spec}
         return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
+            "apiVersion": api_version,
+            "kind": kind,
             "metadata": {"name": self.name, "labels": labels},
-            "spec": {"replicas": self.replicas, "selector": {"matchLabels": labels}, "template": template},
+            "spec": {"replicas": self.replicas, "selector": selector, "template": template},
         }
 
     def main_container(self) -> Object:

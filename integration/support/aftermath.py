@@ -15,9 +15,13 @@ SESSION_LABEL = "telepresence-py/session"
 
 @dataclass(frozen=True)
 class Before:
-    """A deployment as it was before anything was done to it."""
+    """A workload as it was before anything was done to it; its pods have the label `app: NAME`.
+
+    `thing` is what `kubectl get` takes: `deployment/orders`.
+    """
 
     namespace: Namespace
+    thing: str
     name: str
     generation: int
     spec: Any
@@ -27,9 +31,11 @@ class Before:
         return int(self.spec["replicas"])
 
 
-def remember(namespace: Namespace, name: str) -> Before:
-    deployment = namespace.get("deployment", name)
-    return Before(namespace, name, deployment["metadata"]["generation"], deployment["spec"])
+def remember(namespace: Namespace, name: str, thing: str = "") -> Before:
+    """`thing` is `deployment/NAME` unless told."""
+    thing = thing or f"deployment/{name}"
+    found = namespace.get(thing)
+    return Before(namespace, thing, name, found["metadata"]["generation"], found["spec"])
 
 
 def assert_restored(before: Before, seconds: float = 30) -> None:
@@ -42,12 +48,12 @@ def assert_restored(before: Before, seconds: float = 30) -> None:
     wait_until(
         restored,
         seconds,
-        f"deployment/{before.name} is back and nothing of ours is left",
+        f"{before.thing} is back and nothing of ours is left",
         seen=lambda: before.namespace.kubectl("get", "pods", "--show-labels", "-o", "wide"),
     )
-    deployment = before.namespace.get("deployment", before.name)
-    assert deployment["metadata"]["generation"] == before.generation, "the workload object was edited"
-    assert deployment["spec"] == before.spec
+    now = before.namespace.get(before.thing)
+    assert now["metadata"]["generation"] == before.generation, "the workload object was edited"
+    assert now["spec"] == before.spec
 
 
 def assert_nothing_touched(before: Before) -> None:

@@ -12,6 +12,8 @@ POD_OWNER_KINDS = {REPLICASETS: "ReplicaSet", REPLICATIONCONTROLLERS: "Replicati
 # by these a controller tells the pods of its generations apart; they come and go with each rollout
 HASH_LABELS = frozenset({"pod-template-hash", "rollouts-pod-template-hash"})
 
+REVISIONS = ("deployment.kubernetes.io/revision", "rollout.argoproj.io/revision")
+
 
 @dataclass(frozen=True)
 class PodOwner:
@@ -74,17 +76,29 @@ class Workload:
     def __str__(self) -> str:
         return f"{self.kind}/{self.name}"
 
+    @property
+    def newest(self) -> PodOwner | None:
+        """Whoever would make the next pod: the ReplicaSet of the present template, else the youngest."""
+        template = self.json.get("spec", {}).get("template")
+        current = [one for one in self.pod_owners if _without_hash(one.template) == template]
+        return max(current or self.pod_owners, key=_age, default=None)
+
     def has(self, pod: Json) -> bool:
         """Whether one of its controllers owns the pod; others' pods may match its selector, too.
 
-        Pods of a ReplicaSet that is newer than this view count as well.
+        A ReplicaSet that is newer than this view is told by its name, to which its maker adds a hash.
         """
         owner = controller(pod)
         if owner is None:
             return False
-        if self.kind in (one.resource.singular for one in self.pod_owners):
-            return owner["uid"] in (one.uid for one in self.pod_owners)
-        return owner["kind"] in POD_OWNER_KINDS.values()
+        if owner["uid"] in (one.uid for one in self.pod_owners):
+            return True
+        newer = self.kind not in (one.singular for one in POD_OWNER_KINDS)
+        return newer and owner["kind"] == "ReplicaSet" and owner["name"].startswith(f"{self.name}-")
+
+    def may_have(self, pod: Json) -> bool:
+        """Whether the pod is its own, held back from it, or an orphan that it could adopt."""
+        return self.has(pod) or controller_uid(pod) in (None, self.holder["uid"])
 
 
 def reference(api_version: str, kind: str, thing: Json) -> Json:
@@ -157,6 +171,20 @@ def common_selector(owners: Sequence[PodOwner], without: Collection[str] = HASH_
     }
     text = selector_text(selector)
     return text if text or not without else common_selector(owners, without=())
+
+
+def _without_hash(template: Json) -> Json:
+    labels = template["metadata"].get("labels") or {}
+    kept = {key: value for key, value in labels.items() if key not in HASH_LABELS}
+    return template | {"metadata": template["metadata"] | {"labels": kept}}
+
+
+def _age(owner: PodOwner) -> tuple[int, str]:
+    """The later, the greater; a rollback gives its ReplicaSet a new revision."""
+    meta = owner.json["metadata"]
+    annotations = meta.get("annotations") or {}
+    revisions = [int(annotations[key]) for key in REVISIONS if annotations.get(key, "").isdigit()]
+    return max(revisions, default=0), meta.get("creationTimestamp", "")
 
 
 def _api_version(resource: Resource) -> str:

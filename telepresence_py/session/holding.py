@@ -74,7 +74,9 @@ async def _require_no_rival(cluster: Cluster, plan: SwapPlan) -> None:
     """During a rollout two sessions may have locked by the names of two ReplicaSets: the older pod wins."""
     pods = (await list_pods(cluster, plan.selector)).items
     living = [
-        p for p in pods if is_sidecar(p) and not is_finished(p) and not p["metadata"].get("deletionTimestamp")
+        pod
+        for pod in filter(plan.target.may_have, pods)
+        if is_sidecar(pod) and not is_finished(pod) and not pod["metadata"].get("deletionTimestamp")
     ]
     oldest = min(
         living, key=lambda p: (p["metadata"]["creationTimestamp"], p["metadata"]["name"]), default=None

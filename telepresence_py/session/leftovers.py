@@ -67,6 +67,8 @@ async def restore_leftovers(
     What a live session holds is taken from it by `force` alone: else WorkloadHeld when it was named, before
     anything is touched; and of all workloads it is left out, which is reported.
     """
+    if workload is not None:
+        workload = await _as_swapped(cluster, workload)
     found = [one for one in await list_leftovers(cluster) if workload in (None, one.workload)]
     held = {one.workload: one for one in found if one.state == "live" and not force}
     for name, one in held.items():
@@ -90,6 +92,12 @@ def last_word(lines: Iterable[str]) -> str | None:
         elif line.startswith(LOST_LOG_PREFIX):
             word = "lost"
     return word
+
+
+async def _as_swapped(cluster: Cluster, workload: str) -> str:
+    """A ReplicaSet of a deployment is swapped, and restored, as that deployment."""
+    found = await find_workload(cluster, workload) if workload.startswith("replicaset/") else None
+    return workload if found is None else str(found)
 
 
 async def _state(cluster: Cluster, pod: Json) -> str:

@@ -42,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ReplicaPlan:
-    """One sidecar pod and the particular original that it replaces.
+    """One sidecar pod and the particular original that it replaces; None where the workload has no pods.
 
     `pod_name` is the lock: two sessions cannot create it both. `owner` adopts it and removes an
     original; `plain_pod` is the pod that the owner itself would create.
@@ -50,8 +50,8 @@ class ReplicaPlan:
 
     pod_name: str
     owner: PodOwner
-    original: str
-    original_uid: str
+    original: str | None
+    original_uid: str | None
     plain_pod: Json
 
 
@@ -82,6 +82,11 @@ class SwapPlan:
         return self.target.selector
 
     @property
+    def replaces(self) -> int:
+        """How many originals make room; none where the workload wants no pods."""
+        return sum(1 for one in self.replicas if one.original is not None)
+
+    @property
     def container(self) -> str:
         return self.shape.container
 
@@ -99,6 +104,7 @@ class SwapPlan:
                 f"take {one.pod_name} back, so that {one.owner} starts an original",
             )
             for one in self.replicas
+            if one.original is not None
         ]
         return (*made, *given)
 
@@ -107,7 +113,7 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
     """The plan; NamedObjectMissing, BadUsage, WorkloadHeld, PreconditionFailed tell what is amiss."""
     target, workload = snapshot.workload, str(snapshot.workload)
     _require_unheld(workload, snapshot)
-    serving = _serving(snapshot)
+    serving = _serving(snapshot) if target.replicas else (_newest(target),)
     specs = [one.owner.template["spec"] for one in serving]
     require_room(workload, specs)
     template = serving[0].owner.template
@@ -131,9 +137,10 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
         namespace=snapshot.namespace,
         container_reason=choice.reason,
         ports=ports,
-        mounts=mounts_of(serving[0].originals[0]["spec"], choice.name),
+        mounts=mounts_of(serving[0].pod_spec, choice.name),
         notices=(
             *_resolved_notice(asked, workload),
+            *_no_pods_notice(target),
             *_rollout_notice(serving),
             *unserved(template, choice.name),
         ),
@@ -146,14 +153,22 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
 
 @dataclass(frozen=True)
 class _Serving:
-    """An owner of pods, some of them Ready; `originals` are all that it has, Ready ones first."""
+    """An owner of pods, some of them Ready; `originals` are all that it has, Ready ones first.
+
+    Without `originals`, the owner that would make the first pod.
+    """
 
     owner: PodOwner
-    originals: tuple[Json, ...]
+    originals: tuple[Json, ...] = ()
+
+    @property
+    def pod_spec(self) -> Json:
+        """Of a living pod, so that what admission adds is in it; where there is none, the template's."""
+        return dict(self.originals[0]["spec"] if self.originals else self.owner.template["spec"])
 
 
 def _require_unheld(workload: str, snapshot: WorkloadSnapshot) -> None:
-    for pod in snapshot.pods:
+    for pod in filter(snapshot.workload.may_have, snapshot.pods):
         if is_sidecar(pod) and not is_finished(pod) and not pod["metadata"].get("deletionTimestamp"):
             raise held(workload, pod)
 
@@ -163,7 +178,7 @@ def held(workload: str, pod: Json) -> WorkloadHeld:
     holder = holder_of(pod)
     return WorkloadHeld(
         f"{workload} is held by {holder.who} since {holder.since}: wait for that session to end, "
-        f"or end it by `telepresence-py restore --force {workload}`"
+        f"or end it by `telepresence-py restore --force {holder.workload}`"
     )
 
 
@@ -174,10 +189,6 @@ def _serving(snapshot: WorkloadSnapshot) -> tuple[_Serving, ...]:
     as progress, and the last good original would be removed for good.
     """
     workload = snapshot.workload
-    if workload.replicas == 0:
-        raise PreconditionFailed(
-            f"{workload} has 0 replicas, so there is no pod to stand in for: scale it up, then try again"
-        )
     found, troubles = [], []
     for owner in workload.pod_owners:
         pods = [pod for pod in snapshot.pods if controller_uid(pod) == owner.uid and not is_sidecar(pod)]
@@ -194,18 +205,36 @@ def _serving(snapshot: WorkloadSnapshot) -> tuple[_Serving, ...]:
     return tuple(sorted(found, key=lambda one: (-sum(map(is_ready, one.originals)), one.owner.name)))
 
 
+def _newest(workload: Workload) -> _Serving:
+    if workload.newest is None:
+        raise PreconditionFailed(
+            f"{workload} has 0 replicas and never had a replicaset: scale it up, then try again"
+        )
+    return _Serving(workload.newest)
+
+
 def _replicas(serving: _Serving) -> list[ReplicaPlan]:
-    """One for each pod that the owner has: it removes the not Ready ones before the Ready ones."""
+    """One for each pod that the owner has: it removes the not Ready ones before the Ready ones.
+
+    One that replaces nobody for an owner without pods: given to it, it would be removed at once.
+    """
+    originals = [one["metadata"] for one in serving.originals] or [{}]
     return [
         ReplicaPlan(
             pod_name=lock_name(serving.owner.name, number),
             owner=serving.owner,
-            original=original["metadata"]["name"],
-            original_uid=original["metadata"]["uid"],
+            original=original.get("name"),
+            original_uid=original.get("uid"),
             plain_pod=plain_pod(serving.owner),
         )
-        for number, original in enumerate(serving.originals, start=1)
+        for number, original in enumerate(originals, start=1)
     ]
+
+
+def _no_pods_notice(workload: Workload) -> tuple[str, ...]:
+    if workload.replicas:
+        return ()
+    return (f"{workload} has 0 replicas: the sidecar stands in for nobody, and is its only pod meanwhile",)
 
 
 def _resolved_notice(asked: str, workload: str) -> tuple[str, ...]:

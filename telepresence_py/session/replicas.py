@@ -52,9 +52,10 @@ class Replicas:
         self.members: tuple[Replica, ...] = ()
 
     async def adopt(self) -> None:
-        """Give the pods to their ReplicaSets once they are Ready (`Tunnel.set_ready(True)` comes before).
+        """Give the pods to their owners once they are Ready (`Tunnel.set_ready(True)` comes before).
 
-        Adopted before it is Ready, a sidecar would itself be the first that its ReplicaSet removes.
+        Adopted before it is Ready, a sidecar would itself be the first that its owner removes. One that
+        replaces nobody stays held back: its owner, who wants 0 pods, would remove it within milliseconds.
         """
         await self._side_by_side(Replica.wait_ready)
         owners = {controller_uid(pod) for uid, pod in self._board.pods.items() if uid in self._planned()}
@@ -63,7 +64,8 @@ class Replicas:
             for uid, pod in self._board.pods.items()
             if not is_sidecar(pod) and controller_uid(pod) in owners
         )
-        await self._side_by_side(self._adopt_one)
+        if self._plan.replaces:
+            await self._side_by_side(self._adopt_one)
         self._report(Event("adopted", f"What is sent to {self._plan.workload} arrives in the local process"))
 
     async def wait_in_place(self) -> None:
@@ -144,7 +146,7 @@ class Replicas:
         return None
 
     def _planned(self) -> frozenset[str]:
-        return frozenset(one.original_uid for one in self._plan.replicas)
+        return frozenset(one.original_uid for one in self._plan.replicas if one.original_uid)
 
     async def _adopt_one(self, member: Replica) -> None:
         member.adopted = True  # before the request, since its answer may be lost
@@ -215,7 +217,7 @@ class Replicas:
             self._report(Event("restore-failed", str(error), Level.WARNING))
         else:
             self._restored = True
-            if any(one.adopted for one in stand_ins):
+            if any(one.adopted for one in stand_ins) or not self._plan.replaces:
                 self._report(Event("restored", f"Restored {self._plan.workload}"))
 
     def _heals_itself(self) -> str:

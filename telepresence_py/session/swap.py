@@ -12,12 +12,14 @@ from telepresence_py.cluster.client import Cluster, open_cluster
 from telepresence_py.cluster.workloads import read_workload
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import SwapIntent
+from telepresence_py.model.network import Mount
 from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
 from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
 from telepresence_py.session.performance import perform
 from telepresence_py.session.plan import SwapPlan, plan_swap
+from telepresence_py.session.podspec import mounts_of
 from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
 from telepresence_py.session.recording import recorded
 from telepresence_py.session.replicas import Replicas, hold_replicas
@@ -64,7 +66,7 @@ async def _read_and_plan(
     await require_rights(cluster, swap_rights(intent.kind))
     plan = plan_swap(intent, await read_workload(cluster, intent.kind, intent.name), identity)
     require_command(intent.command, plan.mounts)
-    pods = f"{len(plan.replicas)} replica{'s' if len(plan.replicas) > 1 else ''}"
+    pods = f"{plan.replaces} replica{'' if plan.replaces == 1 else 's'}"
     text = f"Standing in for {plan.workload}, {pods}, container {plan.container} ({plan.container_reason})"
     report(Event("planned", text))
     for notice in plan.notices:
@@ -82,7 +84,7 @@ async def _stand_in(
     async def lost(_stage: Stage) -> None:
         await replicas.wait_lost()
 
-    scene = Scene(intent.command, plan.ports, plan.mounts, intent.environment)
+    scene = Scene(intent.command, plan.ports, _mounts(plan, replicas), intent.environment)
     in_place = partial(_take_place, intent, plan, replicas, tunnels, door.report)
     await perform(door, scene, tunnels, lost, in_place)
 
@@ -96,6 +98,12 @@ async def _take_place(
     tunnels.set_ready()
     await replicas.adopt()
     await replicas.wait_in_place()
+
+
+def _mounts(plan: SwapPlan, replicas: Replicas) -> tuple[Mount, ...]:
+    """Those of the pod that stands there now: where there was none before, admission has added some."""
+    pod = replicas.members[0].pod
+    return plan.mounts if pod is None else mounts_of(pod["spec"], plan.container)
 
 
 def _pods(replicas: Replicas) -> str:

@@ -68,5 +68,8 @@ def test_a_pod_is_held_back_by_an_owner_that_makes_no_pods():
 def test_a_pod_that_a_newer_replicaset_made_is_the_deployments_as_well():
     owner, old = deployment()
     newer = copy.deepcopy(old)
-    newer["metadata"]["uid"] = "uid-newer"
+    newer["metadata"] |= {"uid": "uid-newer", "name": "orders-new"}
     assert deployed(owner, old).has(original(newer, "orders-new-1"))
+    newer["metadata"]["name"] = "payments-new"
+    assert not deployed(owner, old).has(original(newer, "payments-new-1"))
+    assert not deployed(owner, old).may_have(original(newer, "payments-new-1"))

@@ -14,7 +14,14 @@ from telepresence_py.model.intent import ClusterChoice, SwapIntent
 from telepresence_py.session.identity import SessionIdentity
 from telepresence_py.session.plan import SwapPlan, plan_swap
 from telepresence_py.session.replicas import Replicas, hold_replicas
-from tests.fakes.cluster import FakeCluster, deployment, write_kubeconfig
+from tests.fakes.cluster import (
+    FakeCluster,
+    deployment,
+    owned_by_rollout,
+    replicationcontroller,
+    without_parent,
+    write_kubeconfig,
+)
 
 Body = Callable[[Replicas], Awaitable[None]]
 
@@ -25,14 +32,33 @@ def with_orders(cluster: FakeCluster, replicas: int = 1, **spec: object) -> Fake
     return cluster
 
 
+def with_orders_as(cluster: FakeCluster, kind: str, replicas: int = 1) -> FakeCluster:
+    """`orders` as a workload of another kind than a deployment."""
+    cluster.add("serviceaccounts", {"metadata": {"name": "default"}})
+    replicaset = deployment(replicas)[1]
+    if kind == "replicationcontroller":
+        cluster.add("replicationcontrollers", replicationcontroller(replicas))
+    else:
+        made = owned_by_rollout(replicaset) if kind == "rollout" else without_parent(replicaset)
+        cluster.add("replicasets", made)
+    return cluster
+
+
 class Session:
     """Swaps `orders` as `holder`; `events` are the news of all swaps."""
 
-    def __init__(self, tmp_path, cluster: FakeCluster, holder: str = "me@here", session: str = "s1") -> None:
+    def __init__(
+        self,
+        tmp_path,
+        cluster: FakeCluster,
+        holder: str = "me@here",
+        session: str = "s1",
+        kind: str = "deployment",
+    ) -> None:
         self.kubeconfig = write_kubeconfig(tmp_path / "config", cluster.url)
         self.intent = SwapIntent(
             ClusterChoice(self.kubeconfig),
-            "deployment",
+            kind,
             "orders",
             None,
             (),
@@ -48,7 +74,7 @@ class Session:
         return [event.name for event in self.events]
 
     async def plan(self, cluster: Cluster) -> SwapPlan:
-        seen = await read_workload(cluster, "deployment", "orders")
+        seen = await read_workload(cluster, self.intent.kind, self.intent.name)
         return plan_swap(
             self.intent, seen, SessionIdentity(self.session, "ssh-ed25519 AAAA", "2026-01-01T00:00:00Z")
         )

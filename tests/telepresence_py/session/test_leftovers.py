@@ -8,7 +8,7 @@ from telepresence_py.model.errors import WorkloadHeld
 from telepresence_py.session.leftovers import last_word, list_leftovers, restore_leftovers
 from telepresence_sidecar.contract import SESSION_LABEL
 from tests.fakes.cluster import fake_cluster
-from tests.telepresence_py.session.swapping import Session, in_place, with_orders
+from tests.telepresence_py.session.swapping import Session, in_place, with_orders, with_orders_as
 
 CONNECTED = "client connected 127.0.0.1\n"
 LOST = "client lost\n"
@@ -115,6 +115,31 @@ def test_what_a_dead_or_forced_session_holds_is_put_back(cluster, session, log, 
         assert len(cluster.pods()) == 2
 
     meanwhile(session, look)
+
+
+def test_a_replicaset_of_a_deployment_is_restored_as_that_deployment(cluster, session):
+    async def look(elsewhere):
+        say(cluster, LOST)
+        assert len(await restore_leftovers(elsewhere, session.events.append, "replicaset/orders-abc")) == 2
+        assert sidecars(cluster) == []
+
+    meanwhile(session, look)
+
+
+@pytest.mark.parametrize("kind", ["replicaset", "replicationcontroller", "rollout"])
+def test_workloads_of_other_kinds_are_listed_and_put_back_by_their_names(tmp_path, kind):
+    with fake_cluster() as fake:
+        session = Session(tmp_path, with_orders_as(fake, kind, 2), kind=kind)
+
+        async def look(elsewhere):
+            say(fake, LOST)
+            found = await list_leftovers(elsewhere)
+            assert {(one.workload, one.adopted) for one in found} == {(f"{kind}/orders", True)}
+            await restore_leftovers(elsewhere, session.events.append, f"{kind}/orders")
+            assert sidecars(fake) == []
+            assert len(fake.pods()) == 2
+
+        meanwhile(session, look)
 
 
 def test_another_workloads_sessions_are_left_alone(cluster, session):

@@ -120,9 +120,56 @@ def test_pods_on_their_way_out_are_no_originals():
     assert [one.original for one in plan(seen).replicas] == ["orders-abc-1"]
 
 
-def test_zero_replicas_are_refused():
-    with pytest.raises(PreconditionFailed, match="0 replicas"):
-        plan(snapshot(0))
+# -- no pods ---------------------------------------------------------------------------------------------
+
+
+def asleep(*names, template=None, revisions=()):
+    """A deployment of no replicas; its ReplicaSets differ by the image in their templates."""
+    owner, first = deployment(0)
+    owner["spec"]["template"] = {"metadata": {"labels": {"app": "orders"}}, "spec": {"image": template}}
+    replicasets = []
+    for number, name in enumerate(names):
+        one = copy.deepcopy(first)
+        one["metadata"] |= {"name": name, "uid": f"uid-{name}", "creationTimestamp": f"2026-01-0{number + 1}"}
+        if revisions:
+            one["metadata"]["annotations"] = {"deployment.kubernetes.io/revision": str(revisions[number])}
+        one["spec"]["template"]["metadata"] = {"labels": {"app": "orders", "pod-template-hash": name}}
+        one["spec"]["template"]["spec"]["image"] = name
+        replicasets.append(one)
+    return WorkloadSnapshot("dev", "shop", deployed(owner, *replicasets), (), ())
+
+
+def test_a_workload_without_pods_gets_one_that_replaces_nobody_and_it_is_said():
+    made = plan(snapshot(0))
+    assert [(one.pod_name, one.original) for one in made.replicas] == [("orders-abc-tp-1", None)]
+    assert [change.do for change in made.changes] == ["create pod orders-abc-tp-1"]
+    assert any("0 replicas" in notice for notice in made.notices)
+
+
+def newest_of(seen):
+    return seen.workload.newest.name
+
+
+def test_without_pods_the_replicaset_of_the_present_template_says_what_a_pod_is():
+    seen = asleep("old", "new")
+    seen.workload.json["spec"]["template"]["spec"] = seen.workload.pod_owners[0].template["spec"]
+    assert newest_of(seen) == "old"
+
+
+def test_without_pods_and_while_paused_the_last_revision_says_what_a_pod_is():
+    assert newest_of(asleep("old", "new")) == "new"
+    assert newest_of(asleep("old", "new", revisions=(10, 9))) == "old"
+
+
+def test_without_pods_and_without_any_replicaset_there_is_nothing_to_stand_in_for():
+    with pytest.raises(PreconditionFailed, match=r"0 replicas.*scale it up"):
+        plan(asleep())
+
+
+def test_without_pods_the_mounts_are_those_of_the_template():
+    container = app(volumeMounts=[{"name": "s", "mountPath": "/etc/key"}])
+    made = plan(snapshot(0, containers=[container], volumes=[{"name": "s", "secret": {}}]))
+    assert made.mounts == (Mount("/etc/key", "s", "secret", True),)
 
 
 # -- who holds it ----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from telepresence_py.cluster import client as client_module
+from telepresence_py.cluster.owners import is_held_back
 from telepresence_py.model.errors import (
     ClusterUnreachable,
     NoRights,
@@ -18,7 +19,13 @@ from telepresence_py.session import replicas as replicas_module
 from telepresence_py.session import restoring as restoring_module
 from telepresence_sidecar.contract import SESSION_LABEL
 from tests.fakes.cluster import fake_cluster, running
-from tests.telepresence_py.session.swapping import Session, in_place, until, with_orders
+from tests.telepresence_py.session.swapping import (
+    Session,
+    in_place,
+    until,
+    with_orders,
+    with_orders_as,
+)
 
 
 @pytest.fixture
@@ -61,6 +68,50 @@ def test_every_original_is_replaced_and_comes_back(cluster, session, count):
     session.run(body)
     assert session.names.count("created") == count
     assert [name for name in session.names if name in ("in-place", "restored")] == ["in-place", "restored"]
+
+
+@pytest.mark.parametrize("kind", ["replicaset", "replicationcontroller", "rollout"])
+def test_a_workload_without_a_deployment_is_replaced_and_comes_back(tmp_path, cluster, kind):
+    session = Session(tmp_path, with_orders_as(cluster, kind, 2), kind=kind)
+
+    async def body(replicas):
+        holder = "Rollout" if kind == "rollout" else "ServiceAccount"
+        assert {one["metadata"]["ownerReferences"][0]["kind"] for one in sidecars(cluster)} == {holder}
+        await in_place(replicas)
+        assert originals(cluster) == []
+        assert len(sidecars(cluster)) == 2
+        assert await replicas.restore()
+
+    session.run(body)
+    assert len(originals(cluster)) == 2
+    assert sidecars(cluster) == []
+    written = {path.split("/namespaces/")[1].split("/")[1].split("?")[0] for path in writes(cluster)}
+    assert written == {"pods"}
+
+
+def writes(cluster):
+    return [path for method, path in cluster.requests if method != "GET"]
+
+
+@pytest.mark.parametrize("kind", ["deployment", "replicaset", "replicationcontroller", "rollout"])
+def test_a_workload_without_pods_gets_one_that_nobody_adopts_and_it_goes_again(tmp_path, cluster, kind):
+    if kind == "deployment":
+        with_orders(cluster, 0)
+    else:
+        with_orders_as(cluster, kind, 0)
+    session = Session(tmp_path, cluster, kind=kind)
+
+    async def body(replicas):
+        await in_place(replicas)
+        (pod,) = cluster.pods()
+        assert pod["metadata"]["labels"]["app"] == "orders"
+        assert is_held_back(pod)
+        assert await replicas.restore()
+
+    session.run(body)
+    assert cluster.pods() == []
+    assert cluster.count("PATCH", "/pods/") == 0
+    assert session.names[-1] == "restored"
 
 
 def test_leaving_the_block_restores_what_was_not_restored(cluster, session):
