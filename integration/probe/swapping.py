@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from integration.probe.asking import Probe
@@ -33,13 +33,18 @@ def python_probe(product: Product, *listen: str) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def swapped(product: Product, *arguments: str, child: Sequence[str] = ()) -> Iterator[Swap]:
+def swapped(
+    product: Product,
+    *arguments: str,
+    child: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Swap]:
     """`swap ARGUMENTS -- CHILD` from "in place" on; CHILD is the Python probe on HTTP 8080 unless told.
 
     It is ended after the body, unless the body did; how it ends is for the body to judge.
     """
     command = tuple(child) or python_probe(product, "http:8080")
-    running = product.start("swap", *arguments, "--", *command, pipe_stdout=True)
+    running = product.start("swap", *arguments, "--", *command, environment=environment, pipe_stdout=True)
     swap = Swap(running, Probe(running.process))
     try:
         running.wait_in_place()
