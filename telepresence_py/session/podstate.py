@@ -59,6 +59,14 @@ def is_ready(pod: Json) -> bool:
     )
 
 
+def containers_ready(pod: Json) -> bool:
+    """Whether nothing but readiness gates keeps the pod from being Ready."""
+    return any(
+        condition["type"] == "ContainersReady" and condition["status"] == "True"
+        for condition in (pod.get("status") or {}).get("conditions") or ()
+    )
+
+
 def is_running(pod: Json, container: str) -> bool:
     """Whether the container runs now (its readiness aside)."""
     return any(
@@ -130,6 +138,8 @@ def trouble(pod: Json) -> str:
                 "ContainerCreating",
             ):
                 return f"container {entry['name']} {state[kind]['reason']}"
+    if containers_ready(pod) and (gates := missing_gates(pod)):
+        return f"nobody sets its readiness gate {gates[0]}"
     return status.get("reason") or (
         "not Ready" if status.get("phase") == "Running" else status.get("phase", "new")
     )

@@ -18,6 +18,7 @@ from telepresence_py.session.manifest import SidecarShape
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import (
     Waiting,
+    containers_ready,
     is_finished,
     is_ready,
     is_running,
@@ -32,6 +33,7 @@ START_SECONDS = 120.0
 NO_NODE_SECONDS = 10.0  # a node may become free; an autoscaler is not waited for
 LOG_SECONDS = 20.0
 READY_SECONDS = 60.0
+GATE_SECONDS = 120.0  # a load balancer may look several times before it trusts a new pod
 AGAIN_SECONDS = 0.2
 
 
@@ -83,15 +85,15 @@ class Replica:
         with trio.move_on_after(READY_SECONDS):
             await self._board.wait(self._ready)
             return
-        pod = self._living()
-        gates = missing_gates(pod)
-        cause = (
-            f"nobody sets its readiness gate {gates[0]}"
-            if gates
-            else f"its node does not get an answer on port {self._shape.config.health_port} of the pod"
-        )
+        seconds = READY_SECONDS
+        cause = f"its node does not get an answer on port {self._shape.config.health_port} of the pod"
+        if containers_ready(self._living()) and (gates := missing_gates(self._living())):
+            seconds, cause = GATE_SECONDS, f"nobody sets its readiness gate {gates[0]}"
+            with trio.move_on_after(GATE_SECONDS - READY_SECONDS):
+                await self._board.wait(self._ready)
+                return
         raise PreconditionFailed(
-            f"the pod {self.pod_name} did not become Ready within {READY_SECONDS:.0f} s: {cause}"
+            f"the pod {self.pod_name} did not become Ready within {seconds:.0f} s: {cause}"
         )
 
     def lost_because(self) -> str | None:

@@ -15,6 +15,7 @@ from telepresence_py.cluster.pods import set_owners
 from telepresence_py.cluster.workloads import find_workload
 from telepresence_py.model.errors import PreconditionFailed, SessionLost, TelepresenceError, one_error
 from telepresence_py.model.events import Event, Level, Report
+from telepresence_py.session.gates import tell_gates
 from telepresence_py.session.holding import create_all
 from telepresence_py.session.plan import SwapPlan
 from telepresence_py.session.podboard import PodBoard
@@ -57,7 +58,11 @@ class Replicas:
         Adopted before it is Ready, a sidecar would itself be the first that its owner removes. One that
         replaces nobody stays held back: its owner, who wants 0 pods, would remove it within milliseconds.
         """
-        await self._side_by_side(Replica.wait_ready)
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tell_gates, self._board, is_sidecar, self._report)
+                await self._side_by_side(Replica.wait_ready)
+                nursery.cancel_scope.cancel()
         owners = {controller_uid(pod) for uid, pod in self._board.pods.items() if uid in self._planned()}
         self._originals = frozenset(
             uid

@@ -16,6 +16,7 @@ from telepresence_py.cluster.pods import delete_pod, list_pods, set_owners
 from telepresence_py.cluster.workloads import find_workload
 from telepresence_py.model.errors import ClusterUnreachable
 from telepresence_py.model.events import Event, Level, Report
+from telepresence_py.session.gates import tell_gates
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import (
     addresses,
@@ -80,9 +81,18 @@ class Restorer:
             for one in adopted:
                 release = partial(set_owners, self._cluster, one.pod_name, one.uid, [workload.holder])
                 nursery.start_soon(self._insist, release)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell_gates, self._board, partial(_is_original, workload), self._report)
+            await self._replace(adopted[: workload.replicas], workload, on_replaced)
+            nursery.cancel_scope.cancel()
+
+    async def _replace(
+        self, adopted: list[StandIn], workload: Workload, on_replaced: OnReplaced | None
+    ) -> None:
+        """Each sidecar goes when another original is Ready; the caller removes those that wait in vain."""
         taken: set[str] = set()
         with trio.move_on_after(ORIGINAL_SECONDS) as patience:
-            for one in adopted[: workload.replicas]:
+            for one in adopted:
                 original = await self._board.wait(partial(self._next_original, workload, taken))
                 if not is_ready(original):
                     # it may be the sidecar itself that takes its room: waiting would never end
@@ -131,14 +141,7 @@ class Restorer:
         return pod is not None and not is_finished(pod) and not pod["metadata"].get("deletionTimestamp")
 
     def _originals(self, workload: Workload) -> list[Json]:
-        return [
-            pod
-            for pod in self._board.pods.values()
-            if workload.has(pod)
-            and not is_sidecar(pod)
-            and not is_finished(pod)
-            and not pod["metadata"].get("deletionTimestamp")
-        ]
+        return [pod for pod in self._board.pods.values() if _is_original(workload, pod)]
 
     def _next_original(self, workload: Workload, taken: set[str]) -> Json | None:
         """A Ready original that no sidecar was paired with; else one that no node has room for; else None."""
@@ -169,3 +172,12 @@ class Restorer:
                     self._report(Event("restore-waits", f"Restoring waits: {error}", Level.WARNING))
                 told = True
                 await trio.sleep(AGAIN_SECONDS)
+
+
+def _is_original(workload: Workload, pod: Json) -> bool:
+    return (
+        workload.has(pod)
+        and not is_sidecar(pod)
+        and not is_finished(pod)
+        and not pod["metadata"].get("deletionTimestamp")
+    )

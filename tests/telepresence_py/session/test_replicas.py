@@ -14,6 +14,7 @@ from telepresence_py.model.errors import (
     SessionLost,
     WorkloadHeld,
 )
+from telepresence_py.session import gates as gates_module
 from telepresence_py.session import replica as replica_module
 from telepresence_py.session import replicas as replicas_module
 from telepresence_py.session import restoring as restoring_module
@@ -152,6 +153,80 @@ def test_the_pods_are_adopted_only_once_they_are_ready(cluster, session):
         assert originals(cluster) == []
 
     session.run(body)
+
+
+GATES = {"readinessGates": [{"conditionType": "lb/ready"}]}
+
+
+def gated(cluster, monkeypatch, when):
+    """Pods for which `when` is true have ready containers and a gate that nobody sets yet."""
+    monkeypatch.setattr(gates_module, "SOON_SECONDS", 0.05)
+    monkeypatch.setattr(replica_module, "READY_SECONDS", 0.2)
+    monkeypatch.setattr(replica_module, "GATE_SECONDS", 0.4)
+    monkeypatch.setattr(restoring_module, "ORIGINAL_SECONDS", 0.5)
+
+    def kubelet(pod):
+        status = running(pod, ready=not when(pod))
+        status["conditions"].append({"type": "ContainersReady", "status": "True"})
+        return status
+
+    cluster.kubelet = kubelet
+
+
+def is_ours(pod):
+    return SESSION_LABEL in pod["metadata"]["labels"]
+
+
+def test_a_readiness_gate_that_nobody_sets_is_told_and_stops_before_an_original_is_touched(
+    cluster, session, monkeypatch
+):
+    gated(cluster, monkeypatch, is_ours)
+    with_orders(cluster, 2, **GATES)
+    before = cluster.pod_names()
+
+    async def body(replicas):
+        with pytest.raises(PreconditionFailed, match="nobody sets its readiness gate lb/ready"):
+            await replicas.adopt()
+        assert cluster.pod_names() == sorted([*before, *(one.pod_name for one in replicas.members)])
+
+    session.run(body)
+    assert cluster.pod_names() == before
+    assert session.names.count("waiting-for-gate") == 1
+
+
+def test_a_readiness_gate_that_somebody_sets_late_is_waited_for(cluster, session, monkeypatch):
+    gated(cluster, monkeypatch, is_ours)
+    monkeypatch.setattr(replica_module, "GATE_SECONDS", 20)
+    with_orders(cluster, **GATES)
+
+    async def body(replicas):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(in_place, replicas)
+            await until(lambda: "waiting-for-gate" in session.names)
+            cluster.edit("pods", replicas.members[0].pod_name, lambda one: one.update(status=running(one)))
+        assert originals(cluster) == []
+
+    session.run(body)
+    assert len(originals(cluster)) == 1
+
+
+def test_a_readiness_gate_of_an_original_holds_a_restore_up_for_a_bounded_time_and_is_told(
+    cluster, session, monkeypatch
+):
+    with_orders(cluster, **GATES)
+
+    async def body(replicas):
+        await in_place(replicas)
+        gated(cluster, monkeypatch, lambda pod: not is_ours(pod))
+        assert await replicas.restore()
+        assert sidecars(cluster) == []
+
+    session.run(body)
+    said = [
+        event.text for event in session.events if event.name in ("waiting-for-gate", "original-not-ready")
+    ]
+    assert len(said) == 2
+    assert all("lb/ready" in text for text in said)
 
 
 def test_in_place_is_said_when_the_originals_are_gone_and_who_is_still_ending_meanwhile(
