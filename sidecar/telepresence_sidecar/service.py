@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 from collections.abc import Coroutine
 from typing import Any
 
@@ -25,13 +24,13 @@ from .contract.messages import (
 from .contract.mux import Mux, Wire
 from .contract.stream import MuxStream
 from .facts import read_facts, read_resolv_conf
-from .files import survey, tar_chunks
 from .health import Health
 from .inbound import Inbound
 from .lifetime import Lifetime
 from .log import Log
 from .outbound import connect, datagrams
 from .resolve import nameservers, resolve
+from .sending import send_files
 from .sockets import errno_of
 
 MEMORY = 16 << 20
@@ -111,7 +110,7 @@ class Service:
         elif kind is Kind.DNS:
             self._spawn(_answer(stream))
         elif kind is Kind.FILES:
-            self._spawn(_send_files(stream))
+            self._spawn(send_files(stream))
         else:
             stream.refuse(errno.EOPNOTSUPP)
 
@@ -129,44 +128,3 @@ async def _answer(stream: MuxStream) -> None:
         stream.close()
     except OSError as error:
         stream.refuse(errno_of(error))
-
-
-class _Drain(asyncio.Protocol):
-    """Lets one coroutine write no faster than the stream carries away."""
-
-    def __init__(self) -> None:
-        self._may_write = asyncio.Event()
-        self._may_write.set()
-
-    async def wait(self) -> None:
-        await self._may_write.wait()
-
-    def pause_writing(self) -> None:
-        self._may_write.clear()
-
-    def resume_writing(self) -> None:
-        self._may_write.set()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._may_write.set()
-
-
-async def _send_files(stream: MuxStream) -> None:
-    """FILES: the report as one line of JSON, then the tar stream unless it was refused."""
-    try:
-        request = json.loads(stream.opening.rest)
-        wanted = str(request["path"]), int(request["max_bytes"]), int(request["max_files"])
-    except (ValueError, TypeError, KeyError):
-        stream.refuse(errno.EINVAL)
-        return
-    seen = await asyncio.to_thread(survey, *wanted)
-    drain = _Drain()
-    stream.set_protocol(drain)
-    stream.accept()
-    stream.write(json.dumps(seen.report()).encode("ascii") + b"\n")
-    if not seen.refusal:
-        chunks = tar_chunks(seen)
-        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None and not stream.is_closing():
-            stream.write(chunk)
-            await drain.wait()
-    stream.close()

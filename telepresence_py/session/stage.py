@@ -24,7 +24,6 @@ from telepresence_py.model.network import Mount, NetworkView, PodFacts, PortMap
 from telepresence_py.session.copies import Copies, ask_for
 from telepresence_py.session.environment_files import write_environment_files
 from telepresence_py.session.tunnels import Tunnels
-from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.volumes.choose import choose
 from telepresence_sidecar.contract import __version__
 
@@ -72,7 +71,8 @@ async def set_stage(
     tunnel = tunnels.any_live()
     if tunnel is None:
         raise SessionLost("the link to the sidecar was lost while it was set up; swap again")
-    copies = await _ask_for_volumes(nursery, scene, tunnel, report)
+    mounts = _volumes_to_copy(scene, report)
+    copies = await ask_for(nursery, tunnel, tunnels.any_live, mounts, report)
     async with AsyncExitStack() as stack:
         inside = await stack.enter_async_context(enter(_view(tunnel.facts, copies), report))
         await copies.fill(inside.volume_directories)
@@ -89,12 +89,12 @@ def _environment(choice: EnvironmentChoice, facts: PodFacts, report: Report) -> 
     return merge(facts.environment, os.environ, choice.laid_over)
 
 
-async def _ask_for_volumes(nursery: trio.Nursery, scene: Scene, tunnel: Tunnel, report: Report) -> Copies:
+def _volumes_to_copy(scene: Scene, report: Report) -> tuple[Mount, ...]:
     choice = choose(scene.mounts, _laptop_paths(scene.command))
     for skipped in choice.skipped:
         text = f"{skipped.mount.path} is not there: {skipped.reason}"
         report(Event("volume-skipped", text, Level.NOTICE))
-    return await ask_for(nursery, tunnel, choice.copied, report)
+    return choice.copied
 
 
 def _laptop_paths(command: tuple[str, ...]) -> list[str]:

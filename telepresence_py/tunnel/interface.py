@@ -28,7 +28,9 @@ class FileReport:
 
     `refusal` is empty when the tar stream follows, else a clause that says why it does not. `kind` is
     "directory", "file" or "missing". `files` and `size` (bytes) count regular files, as far as the pod
-    looked: it stops at the limits. `unreadable` are relative paths that the tar stream leaves out.
+    looked: it stops at the limits. `unreadable` are relative paths that the tar stream leaves out. `state`
+    names what a volume holds that the kubelet renews, and is "" for any other path; None when it was not
+    asked for, and from a sidecar that is too old to tell.
     """
 
     path: str
@@ -37,6 +39,7 @@ class FileReport:
     size: int
     refusal: str = ""
     unreadable: tuple[str, ...] = ()
+    state: str | None = None
 
 
 class PodFiles(Protocol):
@@ -94,9 +97,16 @@ class Tunnel(Protocol):
     def set_ready(self, ready: bool) -> None:
         """What the pod answers to its readiness probe."""
 
-    def files(self, path: str, max_bytes: int, max_files: int) -> AbstractAsyncContextManager[PodFiles]:
+    def files(
+        self, path: str, max_bytes: int, max_files: int, unlike: str | None = None
+    ) -> AbstractAsyncContextManager[PodFiles]:
         """Report and contents of a directory or file of the pod, in one round trip; under trio. Ask for
-        several paths concurrently. OSError when the tunnel is lost."""
+        several paths concurrently. OSError when the tunnel is lost.
+
+        `unlike` asks for the state of a volume that the kubelet renews (`..data`): the answer comes as soon
+        as the volume is in another state than that, for "" at once, and holds the contents of that state
+        alone. Nothing is sent while it is waited for. The answer breaks off with ESTALE when its state is
+        replaced meanwhile: ask again."""
 
     async def hand_over(self, pod_addresses: tuple[str, ...]) -> None:
         """Under trio: connections that wait, and all later ones, go to the restored original at the first

@@ -85,9 +85,13 @@ class LiveTunnel:
         self._send(Ready(ready))
 
     @asynccontextmanager
-    async def files(self, path: str, max_bytes: int, max_files: int) -> AsyncIterator[PodFiles]:
-        request = json.dumps({"path": path, "max_bytes": max_bytes, "max_files": max_files})
-        stream = self._mux.open(Opening(Kind.FILES, rest=request.encode()))
+    async def files(
+        self, path: str, max_bytes: int, max_files: int, unlike: str | None = None
+    ) -> AsyncIterator[PodFiles]:
+        request: dict[str, object] = {"path": path, "max_bytes": max_bytes, "max_files": max_files}
+        if unlike is not None:
+            request["unlike"] = unlike
+        stream = self._mux.open(Opening(Kind.FILES, rest=json.dumps(request).encode()))
         incoming = IncomingFiles(stream)
         stream.set_protocol(incoming)
         try:

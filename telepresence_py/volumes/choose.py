@@ -14,6 +14,9 @@ MOST_FILES = 5000
 
 COPIED_KINDS = frozenset({"configMap", "secret", "projected", "downwardAPI", "emptyDir"})
 
+RENEWED_KINDS = COPIED_KINDS - {"emptyDir"}
+"""Those that the kubelet renews in a running pod."""
+
 KERNELS_TREES = ("/dev", "/proc", "/sys")
 
 _SYSTEM_DIRECTORIES_TEXT = """
@@ -57,6 +60,11 @@ def choose(mounts: Iterable[Mount], laptop_paths: Iterable[str] = ()) -> VolumeC
         else:
             skipped.append(Skipped(mount, reason))
     return VolumeChoice(tuple(copied), tuple(skipped))
+
+
+def is_renewed(mount: Mount) -> bool:
+    """Whether its content changes in the pod as the cluster's objects do. That of a subPath never does."""
+    return mount.kind in RENEWED_KINDS and not mount.sub_path
 
 
 def _reason_to_skip(mount: Mount, needed: tuple[PurePosixPath, ...]) -> str | None:

@@ -47,7 +47,8 @@ async def fill(
     `directories` maps absolute mount paths to descriptors of directories, which stay open and the caller's;
     of nested mounts the innermost takes a member. Members may be named with or without the leading slash.
     Writing happens in a worker thread; memory holds one chunk. Raises InternalError when a member would leave
-    its mount, cannot be written or exceeds a limit (what was written before stays), and what `chunks` raises.
+    its mount, cannot be written or exceeds a limit (what was written before stays), and what `chunks` raises,
+    OSError too.
     """
     mounts = _Mounts(directories, limits or Limits())
     return await _in_thread(lambda archive: _unpack(archive, mounts), chunks)
@@ -72,7 +73,20 @@ async def _in_thread(work: Callable[[tarfile.TarFile], T], chunks: AsyncIterator
         except tarfile.TarError as error:
             raise InternalError(f"the pod sent its volumes in a form that cannot be read: {error}") from error
 
-    return await trio.to_thread.run_sync(read_archive)
+    try:
+        result = await trio.to_thread.run_sync(read_archive)
+    except _BrokenOff as broken:
+        raise broken.reason from None
+    async for _ in chunks:  # an archive tells its end itself, but only the end of the stream makes it valid
+        pass
+    return result
+
+
+class _BrokenOff(Exception):
+    """An OSError of the chunks, which must not be taken for one of the laptop's files."""
+
+    def __init__(self, reason: OSError) -> None:
+        self.reason = reason
 
 
 class _Feed(io.RawIOBase):
@@ -96,7 +110,10 @@ class _Feed(io.RawIOBase):
         return len(piece)
 
     async def _next(self) -> bytes | None:
-        return await anext(self._chunks, None)
+        try:
+            return await anext(self._chunks, None)
+        except OSError as error:
+            raise _BrokenOff(error) from error
 
 
 @dataclass

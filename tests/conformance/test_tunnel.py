@@ -18,8 +18,9 @@ import trio
 
 from telepresence_py.tunnel import bridge
 from telepresence_py.tunnel.bridge import in_asyncio
-from telepresence_py.tunnel.interface import MuxStream
+from telepresence_py.tunnel.interface import MuxStream, PodFiles
 from tests.conformance.tunnel_worlds import WORLDS, World, in_time
+from tests.fakes.kubelet import KubeletVolume
 from tests.fakes.loop import settle
 from tests.fakes.sink import Recorder
 
@@ -259,6 +260,94 @@ async def test_a_missing_path_is_reported(world: World, tmp_path: Path) -> None:
     async with world.tunnel.files(str(tmp_path / "no"), 1, 1) as pod_files:
         assert pod_files.report.kind == "missing"
         assert pod_files.report.refusal
+
+
+async def answered(world: World) -> None:
+    """What was asked before has reached the pod."""
+    async with world.tunnel.files("/nowhere", 0, 0):
+        pass
+
+
+async def contents(pod_files: PodFiles) -> dict[str, bytes]:
+    tar = b"".join([chunk async for chunk in pod_files.chunks()])
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        files = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+        return {name: file.read() for name, file in files.items() if file is not None}
+
+
+@in_every_world
+async def test_a_renewed_volume_has_a_state_and_other_paths_have_none(world: World, tmp_path: Path) -> None:
+    volume = KubeletVolume(tmp_path / "volume", colour="green")
+    async with world.tunnel.files(str(volume.path), 100, 10, unlike="") as pod_files:
+        assert (pod_files.report.path, pod_files.report.state) == (str(volume.path), volume.state)
+        assert await contents(pod_files) == {"colour": b"green"}
+    async with world.tunnel.files(str(tmp_path), 10_000, 10, unlike="") as pod_files:
+        assert pod_files.report.state == ""
+    async with world.tunnel.files(str(volume.path), 100, 10) as pod_files:
+        assert pod_files.report.state is None
+        assert await contents(pod_files) == {f"{volume.state}/colour": b"green"}
+
+
+@in_every_world
+async def test_the_next_state_comes_when_the_volume_is_in_it(world: World, tmp_path: Path) -> None:
+    volume = KubeletVolume(tmp_path / "token", token="first")
+    answers: list[dict[str, bytes]] = []
+
+    async def follow(state: str) -> None:
+        async with world.tunnel.files(str(volume.path), 100, 10, unlike=state) as pod_files:
+            answers.append(await contents(pod_files))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(follow, volume.state)
+        await answered(world)
+        assert answers == []
+        volume.write(token="second", more="m")
+    assert answers == [{"token": b"second", "more": b"m"}]
+
+
+@in_every_world
+async def test_states_that_follow_each_other_soon_come_as_the_last(world: World, tmp_path: Path) -> None:
+    volume = KubeletVolume(tmp_path / "volume", number="0")
+    known = volume.state
+    for number in range(1, 20):
+        volume.write(number=str(number))
+    async with world.tunnel.files(str(volume.path), 100, 10, unlike=known) as pod_files:
+        assert pod_files.report.state == volume.state
+        assert await contents(pod_files) == {"number": b"19"}
+
+
+@in_every_world
+async def test_a_state_that_is_too_large_is_reported_instead(world: World, tmp_path: Path) -> None:
+    volume = KubeletVolume(tmp_path / "volume", key="1")
+    known, large = volume.state, volume.write(key="x" * 200)
+    async with world.tunnel.files(str(volume.path), 100, 10, unlike=known) as pod_files:
+        assert pod_files.report.state == large
+        assert pod_files.report.refusal == "it holds more than 100 bytes"
+
+
+@in_every_world
+async def test_a_state_that_is_replaced_while_it_is_sent_breaks_off(world: World, tmp_path: Path) -> None:
+    volume = KubeletVolume(tmp_path / "volume", large="x" * 30_000_000)
+    async with world.tunnel.files(str(volume.path), 40_000_000, 10, unlike="") as pod_files:
+        volume.write(large="small")
+        with pytest.raises(OSError, match=r".") as raised:
+            await contents(pod_files)
+    assert raised.value.errno == errno.ESTALE
+
+
+@in_every_world
+async def test_who_waits_for_a_state_is_told_of_a_cut_link(world: World, tmp_path: Path) -> None:
+    volume = KubeletVolume(tmp_path / "volume", key="1")
+
+    async def wait() -> None:
+        with pytest.raises(OSError, match=r"."):
+            async with world.tunnel.files(str(volume.path), 100, 10, unlike=volume.state):
+                pass
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await answered(world)
+        world.cut()
 
 
 @in_every_world

@@ -66,13 +66,13 @@ class _VirtualTime(asyncio.SelectorEventLoop):
         return self.impatient.now
 
 
-def in_virtual_time(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """For what happens in memory alone: timers fire in order, at once, however busy the machine is."""
 
     @functools.wraps(test)
-    def run() -> None:
+    def run(*args: Any, **kwargs: Any) -> None:
         with asyncio.Runner(loop_factory=_VirtualTime) as runner:
-            runner.run(test())
+            runner.run(test(*args, **kwargs))
 
     return run
 

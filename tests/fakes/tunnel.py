@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import io
 import json
-import os
-import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 
 from telepresence_py.model.network import PodFacts
 from telepresence_py.tunnel.live import LiveTunnel
@@ -31,6 +29,7 @@ from telepresence_sidecar.contract.messages import (
 from telepresence_sidecar.contract.mux import Mux
 from telepresence_sidecar.contract.stream import MuxStream
 from telepresence_sidecar.outbound import connect, datagrams
+from telepresence_sidecar.sending import send_files
 from tests.fakes.wire import MuxPair
 
 FACTS = PodFacts(
@@ -42,12 +41,15 @@ FACTS = PodFacts(
     hosts="10.1.2.3 orders-abc-tp-0\n",
 )
 
+_SERVE = {Kind.TCP: connect, Kind.UDP: datagrams, Kind.FILES: send_files}
+
 
 class FakePod:
     """`answers` maps DNS messages to answers; without one the query times out. `arrivals` wait until their
-    port is in `listening`."""
+    port is in `listening`. Without `knows_states` its image is one that cannot tell of renewed volumes."""
 
-    def __init__(self) -> None:
+    def __init__(self, knows_states: bool = True) -> None:
+        self._knows_states = knows_states
         self.answers: Callable[[bytes], bytes | None] = lambda query: None
         self.listening: frozenset[int] = frozenset()
         self.ready = False
@@ -116,10 +118,10 @@ class FakePod:
         kind = stream.opening.kind
         if kind is Kind.DNS:
             self._answer(stream)
-        elif kind is Kind.FILES:
-            self._send_files(stream)
         else:
-            task = self.mux.loop.create_task(connect(stream) if kind is Kind.TCP else datagrams(stream))
+            if kind is Kind.FILES and not self._knows_states:
+                stream.opening = _without_state(stream.opening)
+            task = self.mux.loop.create_task(_SERVE[kind](stream))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -131,20 +133,8 @@ class FakePod:
             stream.write(answer)
             stream.close()
 
-    def _send_files(self, stream: MuxStream) -> None:
-        request = json.loads(stream.opening.rest)
-        path = str(request["path"])
-        found = [os.path.join(top, name) for top, _, names in os.walk(path) for name in names]
-        size = sum(os.path.getsize(name) for name in found)
-        kind = "directory" if os.path.isdir(path) else "missing"
-        too_large = size > request["max_bytes"] or len(found) > request["max_files"]
-        refusal = "it cannot be read" if kind == "missing" else "it is too large" if too_large else ""
-        report = {"path": path, "kind": kind, "files": len(found), "size": size, "refusal": refusal}
-        stream.write(json.dumps({**report, "unreadable": []}).encode() + b"\n")
-        if not refusal:
-            tar = io.BytesIO()
-            with tarfile.open(fileobj=tar, mode="w") as archive:
-                for name in found:
-                    archive.add(name, os.path.relpath(name, path))
-            stream.write(tar.getvalue())
-        stream.close()
+
+def _without_state(opening: Opening) -> Opening:
+    request = json.loads(opening.rest)
+    request.pop("unlike", None)
+    return replace(opening, rest=json.dumps(request).encode())

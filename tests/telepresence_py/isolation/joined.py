@@ -157,7 +157,11 @@ def start_joined(inside: Inside, body: Callable[[], Any]) -> tuple[int, int]:
 
 async def joined(inside: Inside, body: Callable[[], Any]) -> Any:
     """What `body` returns in a process inside."""
-    pid, reading = start_joined(inside, body)
+    return await answer_of(*start_joined(inside, body))
+
+
+async def answer_of(pid: int, reading: int) -> Any:
+    """What came of `start_joined`."""
     answer = b""
     async with trio.lowlevel.FdStream(reading) as pipe:
         async for data in pipe:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import os
 import socket
+import tarfile
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from telepresence_py.isolation.inside import Inside
+from telepresence_py.volumes.publish import publish
+from tests.fakes.inotify import Watch
 from tests.telepresence_py.isolation.joined import (
+    answer_of,
     each_user,
     entered,
     joined,
     output_of,
     run_trio_as,
+    start_joined,
     view,
 )
 
@@ -49,6 +56,16 @@ def call_inside(user: str, call: Callable[[], Any], **shown: Any) -> Any:
 def put(directory: int, name: str, content: str) -> None:
     with open(os.open(name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644, dir_fd=directory), "w") as file:
         file.write(content)
+
+
+async def chunks_of(**files: str) -> AsyncIterator[bytes]:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content.encode()))
+    yield stream.getvalue()
 
 
 def error_of(call: Callable[[], Any]) -> str:
@@ -89,6 +106,37 @@ def test_what_is_written_through_the_directory_later_is_seen_inside(user: str) -
         return before, await joined(inside, Path("/etc/live/..data").read_text)
 
     assert inside_does(user, refresh, volume_paths=("/etc/live",)) == ("1", "2")
+
+
+@each_user
+def test_a_watcher_inside_hears_through_its_read_only_mount_what_is_published_outside(user: str) -> None:
+    async def publish_while_watched(inside: Inside) -> Any:
+        directory = inside.volume_directories["/etc/live"]
+        await publish(directory, "..1", chunks_of(colour="green"))
+        ready, say_ready = os.pipe()
+
+        def watch() -> Any:
+            with Watch("/etc/live") as watching:
+                os.write(say_ready, b"!")
+                return watching.events(("delete", "..1")), Path("/etc/live/colour").read_text()
+
+        pid, answer = start_joined(inside, watch)
+        await trio.to_thread.run_sync(os.read, ready, 1)
+        await publish(directory, "..2", chunks_of(colour="red"))
+        seen = await answer_of(pid, answer)
+        os.close(ready)
+        os.close(say_ready)
+        return seen
+
+    events, colour = inside_does(user, publish_while_watched, volume_paths=("/etc/live",))
+    assert events == [
+        ("create", "..2"),
+        ("create", "..data_tmp"),
+        ("moved from", "..data_tmp"),
+        ("moved to", "..data"),
+        ("delete", "..1"),
+    ]
+    assert colour == "red"
 
 
 @each_user

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from telepresence_py.model.network import Mount
-from telepresence_py.volumes.choose import choose
+from telepresence_py.volumes.choose import choose, is_renewed
 
 
 def reason(path: str, kind: str = "configMap", needed: tuple[str, ...] = ()) -> str | None:
@@ -67,3 +67,13 @@ def test_the_pods_order_is_kept() -> None:
     choice = choose(mounts)
     assert choice.copied == (mounts[0], mounts[2])
     assert [skipped.mount for skipped in choice.skipped] == [mounts[1]]
+
+
+@pytest.mark.parametrize("kind", ["configMap", "secret", "projected", "downwardAPI"])
+def test_what_the_kubelet_renews_is_renewed_but_never_a_sub_path(kind: str) -> None:
+    assert is_renewed(Mount("/etc/orders", "v", kind))
+    assert not is_renewed(Mount("/etc/orders", "v", kind, sub_path="key"))
+
+
+def test_an_empty_dir_is_not_renewed() -> None:
+    assert not is_renewed(Mount("/cache", "v", "emptyDir"))
