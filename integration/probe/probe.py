@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import ctypes
 import errno
 import fcntl
 import http.server
 import json
 import os
+import re
+import select
 import signal
 import socket
 import stat
@@ -33,6 +36,9 @@ LINGER_SECONDS = 2.0
 leaving = threading.Event()
 caught: list[str] = []
 listeners: dict[int, Callable[[], None]] = {}
+watches: dict[str, int] = {}
+
+INOTIFY = {0x100: "create", 0x200: "delete", 0x40: "moved from", 0x80: "moved to"}
 
 
 def who() -> str:
@@ -64,6 +70,31 @@ def ask_file(path: str) -> dict[str, object]:
     if stat.S_ISREG(info.st_mode):
         with open(path, "rb") as file:
             return seen | {"kind": "file", "content": base64.b64encode(file.read(1 << 20)).decode()}
+    return seen
+
+
+def ask_watch(path: str) -> int:
+    """Watch a directory by inotify(7), as a program does that reloads its settings. In Python alone."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    watches[path] = libc.inotify_init1(os.O_CLOEXEC)
+    if watches[path] < 0 or libc.inotify_add_watch(watches[path], path.encode(), sum(INOTIFY)) < 0:
+        raise OSError(ctypes.get_errno(), f"cannot watch {path}")
+    return watches[path]
+
+
+def ask_watched(path: str, last: str, seconds: float = 10.0) -> list[list[str]]:
+    """What happened in a watched directory, as [what, name], up to the first event whose two words, with a
+    space between, match the expression `last`."""
+    seen: list[list[str]] = []
+    while not seen or not any(re.fullmatch(last, " ".join(event)) for event in seen):
+        if not select.select([watches[path]], [], [], seconds)[0]:
+            raise TimeoutError(f"no {last} among {seen}")
+        data = os.read(watches[path], 65536)
+        while data:
+            _, mask, _, length = struct.unpack_from("iIII", data)
+            name = data[16 : 16 + length].rstrip(b"\0").decode()
+            seen.append([next(text for bit, text in INOTIFY.items() if mask & bit), name])
+            data = data[16 + length :]
     return seen
 
 

@@ -7,11 +7,13 @@ import asyncio
 import hmac
 from typing import Any
 
-import asyncssh
-
 from .contract import SSH_USER, SUBSYSTEM
 from .contract.ssh_wire import CHANNEL_WINDOW, MAX_PACKET, ChannelWire, SshWire
+from .quick_import import no_library_search
 from .service import Service
+
+with no_library_search():
+    import asyncssh
 
 LOGIN_SECONDS = 15
 
