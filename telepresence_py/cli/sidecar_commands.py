@@ -135,7 +135,8 @@ def image_reference(**options: Any) -> None:
         from telepresence_py.session.image import version_notice
 
         settings = read_settings(os.environ)
-        context = _context(cluster_choice(options)) if settings.context_images else None
+        choice = cluster_choice(options)
+        context = _context(choice) if choice.context or settings.context_images else None
         chosen = choose_image(None, os.environ, settings, context)
         screen.say(f"it is {chosen.reason}", Level.DETAIL)
         if (notice := version_notice(chosen)) is not None:

@@ -6,6 +6,7 @@ import os
 import platform as machine
 import shutil
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -41,12 +42,9 @@ def name_for(platform: str) -> str:
     return f"{DEFAULT_IMAGE}-{platform.replace('/', '-')}"
 
 
-def build_image(screen: Screen, reference: str, platform: str, builder: Builder | None = None) -> Builder:
-    """Build the image under that name, with the first tool that answers or the one given.
-
-    PreconditionFailed when that fails.
-    """
-    builder = builder or working_builder()
+def build_image(screen: Screen, reference: str, platform: str) -> Builder:
+    """Build the image under that name, by the first tool that answers; PreconditionFailed when that fails."""
+    builder = working_builder()
     _require_emulation(builder, platform)
     screen.say(f"building {reference} for {platform} by {builder.name}", Level.STEP)
     with tempfile.TemporaryDirectory(prefix="telepresence-py-") as directory, ExitStack() as stack:
@@ -60,30 +58,53 @@ def build_image(screen: Screen, reference: str, platform: str, builder: Builder 
     return builder
 
 
-def image_here(screen: Screen, reference: str, platform: str, only: Builder | None = None) -> Builder:
-    """The tool, of all or `only` this one, that has the image for that platform.
+def platform_here(builder: Builder, reference: str) -> str | None:
+    """OS/ARCH of the image in the tool's storage; None when it is not there."""
+    said = ask_tool(builder.platform(reference))
+    return said.text.strip() if said.code == 0 else None
 
-    One of this version's names is built when none has it; PreconditionFailed when another's is not here, or
-    for another platform.
+
+def image_here(screen: Screen, reference: str, platform: str) -> Builder:
+    """The tool that has the image for that platform; this version's is built when none has it.
+
+    PreconditionFailed when another name's is not here, or for another platform.
     """
-    others = []
-    for builder in [only] if only else working_builders():
-        said = ask_tool(builder.platform(reference))
-        if said.code == 0 and said.text.strip() == _without_variant(platform):
+    found = [(builder, platform_here(builder, reference)) for builder in working_builders()]
+    for builder, its_platform in found:
+        if its_platform == _without_variant(platform):
             return builder
-        if said.code == 0:
-            others.append(said.text.strip())
-    if reference in (DEFAULT_IMAGE, name_for(platform)):
-        return build_image(screen, reference, platform, only)
+    if reference == DEFAULT_IMAGE:
+        return build_image(screen, reference, platform)
+    working_builder()  # or the want of one is the reason
+    others = [its_platform for _builder, its_platform in found if its_platform is not None]
     if others:
         raise PreconditionFailed(
             f"the image {reference} that is here is for {' and '.join(others)}, and {platform} is needed; "
             "build it again with --platform"
         )
-    working_builder()  # or the want of one is the reason
     raise PreconditionFailed(
         f"there is no image {reference} here; telepresence-py sidecar build --image {reference} makes it"
     )
+
+
+def images_here(screen: Screen, platforms: Sequence[str]) -> tuple[Builder, dict[str, str]]:
+    """This version's image for each platform, all in the storage of one tool; what is missing is built.
+
+    PreconditionFailed before anything is built when one of them cannot be.
+    """
+    if len(platforms) == 1:
+        return image_here(screen, DEFAULT_IMAGE, platforms[0]), {platforms[0]: DEFAULT_IMAGE}
+    builder, images = working_builder(), {platform: name_for(platform) for platform in platforms}
+    missing = [
+        platform
+        for platform, image in images.items()
+        if platform_here(builder, image) != _without_variant(platform)
+    ]
+    for platform in missing:
+        _require_emulation(builder, platform)
+    for platform in missing:
+        build_image(screen, images[platform], platform)
+    return builder, images
 
 
 def save_image(screen: Screen, reference: str, platform: str, path: Path) -> None:
@@ -91,14 +112,14 @@ def save_image(screen: Screen, reference: str, platform: str, path: Path) -> Non
 
     The file is there whole or not at all. PreconditionFailed when it cannot be written.
     """
-    directory = path.absolute().parent
-    if path.is_dir() or not os.access(directory, os.W_OK):
+    file = path.resolve()
+    if (file.exists() and not file.is_file()) or not os.access(file.parent, os.W_OK):
         raise PreconditionFailed(f"cannot write {path}: name a file in a directory that you may write")
     builder = image_here(screen, reference, platform)
-    with tempfile.TemporaryDirectory(prefix=".telepresence-py-", dir=directory) as temporary:
+    with tempfile.TemporaryDirectory(prefix=".telepresence-py-", dir=file.parent) as temporary:
         archive = write_archive(screen, builder, reference, Path(temporary))
-        archive.replace(path)
-    megabytes = path.stat().st_size / 1e6
+        archive.replace(file)
+    megabytes = file.stat().st_size / 1e6
     screen.say(f"saved {reference} for {platform} in {path} ({megabytes:.0f} MB)", Level.NOTICE)
 
 

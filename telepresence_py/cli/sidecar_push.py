@@ -15,13 +15,12 @@ from telepresence_py.cli.builder import (
     ask_tool,
     digest_in,
     run_tool,
-    working_builder,
 )
 from telepresence_py.cli.render import Screen
-from telepresence_py.cli.sidecar_image import image_here, name_for
+from telepresence_py.cli.sidecar_image import images_here
 from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.model.events import Level
-from telepresence_py.model.image import DEFAULT_IMAGE, registry_of
+from telepresence_py.model.image import registry_of
 
 # what the three tools pass on of a registry's answer, or of the want of one; the first that fits is told
 _REFUSALS = (
@@ -46,12 +45,19 @@ _REFUSALS = (
 )
 
 
+# what podman and buildah were doing on the way to the cause
+_DETOURS = re.compile(
+    r'^Error: |pushing image ".*?" to ".*?": |trying to reuse blob \S+ at destination: '
+    r"|checking whether a blob \S+ exists in \S+: |pinging container registry \S+: |writing blob: "
+)
+
+
 def push_image(screen: Screen, reference: str, platforms: Sequence[str], insecure: bool) -> str:
     """Push this version's image as `reference`, as a list when it is for several platforms; its digest.
 
     What is not here yet is built. PreconditionFailed in the builder's words when the registry refuses.
     """
-    builder, images = _images_here(screen, platforms)
+    builder, images = images_here(screen, platforms)
     if insecure and builder.is_docker:
         raise PreconditionFailed(f"docker does not take --insecure: {_insecure(builder, reference)}")
     screen.say(f"pushing {reference} for {' and '.join(platforms)} by {builder.name}", Level.STEP)
@@ -70,7 +76,7 @@ def refusal(tool: str, reference: str, said: Said) -> str:
     """PURE: the sentence for a push that failed: what to do, and the tool's last words."""
     builder, registry = Builder(tool), registry_of(reference)
     words = next((line.strip() for line in reversed(said.lines) if line.strip()), f"code {said.code}")
-    words = re.sub(r'^Error: |pushing image ".*?" to ".*?": ', "", words)
+    words = _DETOURS.sub("", words)
     for pattern, cure in _REFUSALS:
         if re.search(pattern, said.text, re.IGNORECASE):
             where = "/etc/docker/certs.d" if builder.is_docker else "/etc/containers/certs.d"
@@ -85,16 +91,6 @@ def _insecure(builder: Builder, reference: str) -> str:
         registry = registry_of(reference)
         return f'write "insecure-registries": ["{registry}"] into /etc/docker/daemon.json and restart docker'
     return "say --insecure if that is meant"
-
-
-def _images_here(screen: Screen, platforms: Sequence[str]) -> tuple[Builder, dict[str, str]]:
-    """The images by platform, made where they are missing, all in the storage of one tool."""
-    if len(platforms) == 1:
-        return image_here(screen, DEFAULT_IMAGE, platforms[0]), {platforms[0]: DEFAULT_IMAGE}
-    builder, images = working_builder(), {platform: name_for(platform) for platform in platforms}
-    for platform, image in images.items():
-        image_here(screen, image, platform, builder)
-    return builder, images
 
 
 def _push_list(

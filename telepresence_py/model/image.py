@@ -54,6 +54,8 @@ def pushed_reference(word: str) -> str:
             f"registry.example/team, with a path of lower-case letters, digits, '.', '_' and '-'"
         )
     host, path, tag = match["host"], match["path"], match["tag"]
+    if not path and tag and tag.isdigit():
+        raise BadUsage(f"{word!r}: {tag} is not a port; ports are numbers from 1 to 65535")
     if not _is_host(host):
         raise BadUsage(
             f"{word!r} does not begin with a registry's host name; did you mean docker.io/{word}, "

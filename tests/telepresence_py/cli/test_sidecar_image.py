@@ -8,7 +8,14 @@ import pytest
 
 from telepresence_py.cli import sidecar_image
 from telepresence_py.cli.render import Screen, Wanted
-from telepresence_py.cli.sidecar_image import build_image, image_here, save_image, this_platform
+from telepresence_py.cli.sidecar_image import (
+    build_image,
+    image_here,
+    images_here,
+    name_for,
+    save_image,
+    this_platform,
+)
 from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.model.image import DEFAULT_IMAGE
 from tests.fakes.tools import fake_tools
@@ -89,12 +96,27 @@ def test_a_failed_build_shows_the_end_of_what_the_tool_said(tools, screen):
 
 def test_no_image_is_begun_whose_programs_cannot_run_here(tools, screen, monkeypatch, tmp_path):
     monkeypatch.setattr(sidecar_image, "_BINFMT", tmp_path)
-    tools.add("podman", "docker")
-    with pytest.raises(PreconditionFailed, match="qemu-user-static"):
-        build_image(screen, "r/i:1", OTHER_PLATFORM, sidecar_image.Builder("podman"))
-    build_image(screen, "r/i:1", OTHER_PLATFORM, sidecar_image.Builder("docker"))
+    tools.add("podman")
+    for begin in (
+        lambda: build_image(screen, "r/i:1", OTHER_PLATFORM),
+        lambda: images_here(screen, [this_platform(), OTHER_PLATFORM]),
+    ):
+        with pytest.raises(PreconditionFailed, match="qemu-user-static"):
+            begin()
+    assert tools.calls("build") == []
     (tmp_path / ("qemu-s390x" if "s390x" in OTHER_PLATFORM else "qemu-x86_64")).touch()
-    build_image(screen, "r/i:1", OTHER_PLATFORM, sidecar_image.Builder("podman"))
+    images_here(screen, [this_platform(), OTHER_PLATFORM])
+    assert [call["words"][-2] for call in tools.calls("build")] == [
+        name_for(this_platform()),
+        name_for(OTHER_PLATFORM),
+    ]
+
+
+def test_dockers_daemon_knows_itself_what_runs_there(tools, screen, monkeypatch, tmp_path):
+    monkeypatch.setattr(sidecar_image, "_BINFMT", tmp_path)
+    tools.add("docker")
+    build_image(screen, "r/i:1", OTHER_PLATFORM)
+    assert tools.calls("build", OTHER_PLATFORM)
 
 
 def test_the_tool_that_has_the_image_is_found_and_nothing_is_built(tools, screen):
@@ -137,7 +159,7 @@ def test_a_saved_image_is_there_whole_or_not_at_all(tools, screen, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bin"]
 
 
-@pytest.mark.parametrize("name", ["", "nowhere/sidecar.tar"])
+@pytest.mark.parametrize("name", ["", "nowhere/sidecar.tar", "/dev/null"])
 def test_a_file_that_cannot_be_written_is_told_before_anything_is_built(tools, screen, tmp_path, name):
     tools.add("podman")
     with pytest.raises(PreconditionFailed, match="cannot write"):

@@ -43,6 +43,11 @@ def test_what_is_no_registry_is_refused(word):
         pushed_reference(word)
 
 
+def test_a_port_that_is_none_is_not_taken_for_a_tag():
+    with pytest.raises(BadUsage, match="999999 is not a port"):
+        pushed_reference("registry.example:999999")
+
+
 def test_a_word_without_a_host_name_is_asked_for_docker_hub():
     with pytest.raises(BadUsage, match=r"did you mean docker\.io/alice"):
         pushed_reference("alice")
