@@ -1,0 +1,148 @@
+"""From the command to in place, to the first answer, and back: beside `kubectl run` of the same image."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from integration.probe.manifests import Workload, probe_config_map
+from integration.probe.swapping import python_probe
+from integration.probe.town import settle
+from integration.support.aftermath import sidecar_pods
+from integration.support.namespaces import Namespace
+from integration.support.product import Product, Running
+from integration.support.waiting import wait_until
+
+from .resident import Resident, resident_memory
+
+WORKLOAD = "bench"
+RIVAL_POD = "rival"
+OFTEN_SECONDS = 0.005
+PAUSED = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit()); signal.pause()"
+WATCHER = """
+import json, sys, time, urllib.request
+last = ""
+while True:
+    try:
+        with urllib.request.urlopen(sys.argv[1], timeout=30) as answer:
+            who = json.loads(answer.read())["who"]
+    except (OSError, ValueError, KeyError):
+        who = "nobody"
+    if who != last:
+        print(who, flush=True)
+        last = who
+    time.sleep(0.01)
+"""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Seconds of one round, and the memory while the session was idle.
+
+    `first_answer` is until a client in the cluster heard the local process. `restored` is from the end of the
+    child to that of the CLI, `original_answer` to the first answer of an original that the client heard.
+    """
+
+    in_place: float
+    first_answer: float
+    restored: float
+    original_answer: float
+    resident: Resident
+
+
+def deploy(namespace: Namespace) -> None:
+    """The workload that is swapped, and a client of it."""
+    settle(namespace, probe_config_map(), *Workload(WORKLOAD).objects())
+    namespace.ensure_customers_pod()
+
+
+def swap_once(namespace: Namespace, product: Product) -> Start:
+    """One swap of the workload and its restore; the cluster is as before on return."""
+    with watching(namespace, f"http://{WORKLOAD}/") as watch:
+        watch.wait("cluster", time.monotonic() - 1)
+        began = time.monotonic()
+        running = product.start("swap", WORKLOAD, "--", *python_probe(product, "http:8080"), pipe_stdout=True)
+        in_place = _until_told(running, "In place: ") - began
+        first_answer = watch.wait("laptop", began) - began
+        resident = resident_memory(running, sidecar_pods(namespace, WORKLOAD), namespace)
+        assert running.process.stdin is not None
+        ended = time.monotonic()
+        running.process.stdin.close()
+        code = running.wait()
+        restored = time.monotonic() - ended
+        assert code == 0, running.err
+        original_answer = watch.wait("cluster", ended) - ended
+    return Start(in_place, first_answer, restored, original_answer, resident)
+
+
+def run_rival(namespace: Namespace, image: str) -> float:
+    """Seconds of `kubectl run` of the sidecar's own image until its pod is Ready."""
+    began = time.monotonic()
+    namespace.kubectl(
+        "run", RIVAL_POD, f"--image={image}", "--image-pull-policy=IfNotPresent", "--restart=Never",
+        "--command", "--", "/telepresence-py/bin/python", "-c", PAUSED,
+    )  # fmt: skip
+    namespace.kubectl("wait", "--for=condition=Ready", f"pod/{RIVAL_POD}", "--timeout=60s", seconds=70)
+    taken = time.monotonic() - began
+    namespace.kubectl("delete", "pod", RIVAL_POD, "--now", "--wait=true")
+    return taken
+
+
+@dataclass
+class Watch:
+    """Who answers, as a client in the cluster hears it. Times are those of `time.monotonic`."""
+
+    heard: list[tuple[float, str]] = field(default_factory=list)
+
+    def wait(self, who: str, since: float) -> float:
+        """When `who` was heard after `since` for the first time; 60 seconds are waited."""
+
+        def found() -> float | None:
+            at = [time for time, name in list(self.heard) if name == who and time > since]
+            if not at and self.heard and self.heard[-1][1] == who:
+                return since + OFTEN_SECONDS  # it answered before, and does still
+            return at[0] if at else None
+
+        return wait_until(found, 60, f"{who} answers", every=OFTEN_SECONDS, seen=lambda: self.heard)
+
+
+@contextlib.contextmanager
+def watching(namespace: Namespace, url: str) -> Iterator[Watch]:
+    """A client in the customers' pod asks the URL on and on, each time over a new connection."""
+    watch = Watch()
+    command = namespace.cluster.kubectl_command(
+        "-n", namespace.name, "exec", "customers", "--", "timeout", "300", "python3", "-c", WATCHER, url
+    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def read() -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            watch.heard.append((time.monotonic(), line.strip()))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield watch
+    finally:
+        process.terminate()
+        process.wait()
+        reader.join()
+
+
+def _until_told(running: Running, text: str) -> float:
+    def told() -> bool:
+        assert running.process.poll() is None, running.err
+        return text in running.err
+
+    wait_until(told, 90, f"the swap says {text!r}", every=OFTEN_SECONDS, seen=lambda: running.err)
+    return time.monotonic()
+
+
+def server_version(namespace: Namespace) -> str:
+    return str(json.loads(namespace.kubectl("get", "--raw", "/version"))["gitVersion"])
