@@ -24,6 +24,20 @@ WORKLOAD = "bench"
 RIVAL_POD = "rival"
 OFTEN_SECONDS = 0.005
 PAUSED = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit()); signal.pause()"
+ORIGINAL = """
+import http.server, os, signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"who": "cluster"}')
+    def log_message(self, *_):
+        pass
+http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
+"""
+"""Ends as soon as it is told to: how long an original takes is no figure of ours."""
+
 WATCHER = """
 import json, sys, time, urllib.request
 last = ""
@@ -57,7 +71,8 @@ class Start:
 
 def deploy(namespace: Namespace) -> None:
     """The workload that is swapped, and a client of it."""
-    settle(namespace, probe_config_map(), *Workload(WORKLOAD).objects())
+    workload = Workload(WORKLOAD, container={"command": ["python3", "-c", ORIGINAL]})
+    settle(namespace, probe_config_map(), *workload.objects())
     namespace.ensure_customers_pod()
 
 

@@ -15,6 +15,7 @@ from telepresence_py.cluster.owners import PodOwner
 from telepresence_sidecar.contract import (
     CONTAINER_ANNOTATION,
     HOLDER_ANNOTATION,
+    PROBE_PATIENCE_SECONDS,
     SESSION_LABEL,
     SINCE_ANNOTATION,
     VERSION_ANNOTATION,
@@ -158,7 +159,7 @@ def _sidecar_container(chosen: Json, shape: SidecarShape, own_resources: bool) -
         "readinessProbe": {
             "httpGet": {"path": "/", "port": shape.config.health_port, "scheme": "HTTP"},
             "periodSeconds": 1,
-            "timeoutSeconds": 2,
+            "timeoutSeconds": int(PROBE_PATIENCE_SECONDS) + 2,
             # a busy link must not take the workload's only pod out of its Service
             "failureThreshold": 30,
         },

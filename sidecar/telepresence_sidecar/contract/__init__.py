@@ -22,6 +22,9 @@ SSH_USER = "telepresence"
 FINGERPRINT_LOG_PREFIX = "host key "
 """The line of the pod log that tells the host key: prefix, then `SHA256:...` as OpenSSH prints it."""
 
+PROBE_PATIENCE_SECONDS = 9.0
+"""So long the sidecar lets a readiness probe wait; the probe's own time-out is longer."""
+
 CONNECTED_LOG_PREFIX = "client connected"
 LOST_LOG_PREFIX = "client lost"
 """The last line of the pod log that begins with one of these two tells whether a session is there."""
