@@ -1,7 +1,7 @@
 """The answer to the kubelet's readiness probe: 200 as soon as told so, 503 when that did not come in time.
 
-The kubelet asks once a second at most, so an answer that comes at once is up to a second old when it matters. A
-question that waits here makes the pod Ready in the moment that the laptop says so.
+The kubelet asks once a second at most, so an answer that comes at once is up to a second old when it matters.
+A question that waits here makes the pod Ready in the moment that the laptop says so.
 """
 
 from __future__ import annotations

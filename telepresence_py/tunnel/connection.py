@@ -165,7 +165,7 @@ class _Attempt:
             tunnel=_Dialler(self._connect_once),
             client_factory=lambda: _Pinned(self._host_fingerprint),
             username=SSH_USER,
-            client_keys=[self._key.private],
+            client_keys=[asyncssh.import_private_key(self._key.private_pem())],
             known_hosts=([], [], []),
             config=None,
             agent_path=None,

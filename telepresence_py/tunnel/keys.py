@@ -1,10 +1,20 @@
-"""The session's own SSH key: made in memory, never written anywhere."""
+"""The session's own SSH key: made in memory, never written anywhere.
+
+By the library under asyncssh, which itself takes a tenth of a second to import: that can wait until the pod
+starts, the key cannot.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import asyncssh
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 
 @dataclass(frozen=True)
@@ -13,9 +23,14 @@ class SessionKey:
     process."""
 
     public_line: str
-    private: asyncssh.SSHKey = field(repr=False)
+    _private: Ed25519PrivateKey = field(repr=False)
 
     @classmethod
     def generate(cls) -> SessionKey:
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        return cls(key.export_public_key("openssh").decode("ascii").strip(), key)
+        private = Ed25519PrivateKey.generate()
+        line = private.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+        return cls(line.decode("ascii"), private)
+
+    def private_pem(self) -> bytes:
+        """For whoever speaks SSH, in OpenSSH's format; not encrypted, so to be kept in memory alone."""
+        return self._private.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
