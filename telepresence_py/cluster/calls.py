@@ -35,6 +35,7 @@ NAMESPACES = Resource("namespaces", "namespace", namespaced=False)
 DEPLOYMENTS = Resource("deployments", "deployment", "apps")
 REPLICASETS = Resource("replicasets", "replicaset", "apps")
 REPLICATIONCONTROLLERS = Resource("replicationcontrollers", "replicationcontroller")
+CLAIMS = Resource("persistentvolumeclaims", "persistentvolumeclaim")
 SERVICEACCOUNTS = Resource("serviceaccounts", "serviceaccount")
 RULES_REVIEWS = Resource(
     "selfsubjectrulesreviews", "review of rights", "authorization.k8s.io", namespaced=False

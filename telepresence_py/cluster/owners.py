@@ -39,6 +39,12 @@ class PodOwner:
         return dict(self.json["spec"]["template"])
 
     @property
+    def claims(self) -> tuple[str, ...]:
+        """Names of the persistent volume claims that all its pods share."""
+        volumes = self.template["spec"].get("volumes") or ()
+        return tuple(v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v)
+
+    @property
     def selector(self) -> Json:
         """A LabelSelector; a ReplicationController writes a plain map of labels."""
         selector = dict(self.json["spec"].get("selector") or {})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import trio
 
 from telepresence_py.cluster.calls import (
+    CLAIMS,
     DEPLOYMENTS,
     NAMESPACES,
     PODS,
@@ -34,13 +36,17 @@ from telepresence_py.model.errors import NamedObjectMissing, PreconditionFailed,
 
 @dataclass(frozen=True)
 class WorkloadSnapshot:
-    """One moment's view; the objects are the server's JSON. `pods` holds originals and sidecar pods alike."""
+    """One moment's view; the objects are the server's JSON. `pods` holds originals and sidecar pods alike.
+
+    `claims` are the access modes of the persistent volume claims that the pods share, by claim.
+    """
 
     context: str
     namespace: str
     workload: Workload
     pods: tuple[Json, ...]
     services: tuple[Json, ...]
+    claims: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,7 @@ class _Root:
 
 
 async def read_workload(cluster: Cluster, kind: str, name: str) -> WorkloadSnapshot:
-    """A few requests, none of which changes anything: four for a deployment.
+    """A few requests, none of which changes anything: four for a deployment, and one for each claim.
 
     A ReplicaSet of a deployment is read as that deployment. NamedObjectMissing names the nearest spelling;
     PreconditionFailed says why a kind is not swapped (yet).
@@ -98,7 +104,23 @@ async def read_workload(cluster: Cluster, kind: str, name: str) -> WorkloadSnaps
         workload=workload[0],
         pods=found["pods"],
         services=found["services"],
+        claims=await read_claims(cluster, workload[0]),
     )
+
+
+async def read_claims(cluster: Cluster, workload: Workload) -> dict[str, frozenset[str]]:
+    """The access modes of each claim that its templates name; none where it may not be read or is missing."""
+    modes: dict[str, frozenset[str]] = {}
+
+    async def read(name: str) -> None:
+        answer = await cluster.call(Call("get", CLAIMS, name), accept={403, 404})
+        modes[name] = frozenset(answer.json.get("spec", {}).get("accessModes") or ())
+
+    with one_error():
+        async with trio.open_nursery() as nursery:
+            for name in {name for owner in workload.pod_owners for name in owner.claims}:
+                nursery.start_soon(read, name)
+    return modes
 
 
 async def find_workload(cluster: Cluster, workload: str, uid: str | None = None) -> Workload | None:

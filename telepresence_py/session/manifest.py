@@ -115,6 +115,26 @@ def sidecar_pod(pod: Json, name: str, shape: SidecarShape, own_resources: bool =
     return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(pod, name, shape), "spec": spec}
 
 
+def on_node(pod: Json, node: str) -> Json:
+    """The same pod, for that node alone. Selector terms are alternatives, so each of them is narrowed."""
+    affinity = dict(pod["spec"].get("affinity") or {})
+    nodes = dict(affinity.get("nodeAffinity") or {})
+    required = nodes.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    field = {"key": "metadata.name", "operator": "In", "values": [node]}
+    alternatives: list[Json] = required.get("nodeSelectorTerms") or [{}]
+    terms = [term | {"matchFields": [*(term.get("matchFields") or ()), field]} for term in alternatives]
+    nodes["requiredDuringSchedulingIgnoredDuringExecution"] = {"nodeSelectorTerms": terms}
+    return pod | {"spec": pod["spec"] | {"affinity": affinity | {"nodeAffinity": nodes}}}
+
+
+def node_of(pod: Json) -> str | None:
+    """The inverse: the one node to which `on_node` bound the pod, else None."""
+    nodes = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
+    required = nodes.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    fields = [term.get("matchFields") for term in required.get("nodeSelectorTerms") or ()]
+    return str(fields[0][-1]["values"][0]) if fields and fields[0] else None
+
+
 def ordinary_containers(pod: Json) -> tuple[str, ...]:
     """Names of the containers on whose end the pod waits."""
     return tuple(container["name"] for container in pod["spec"]["containers"])

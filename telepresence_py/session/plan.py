@@ -19,7 +19,9 @@ from telepresence_py.session.podspec import (
     free_ports,
     map_ports,
     mounts_of,
+    only_on_one_node,
     require_room,
+    require_shared,
     unserved,
 )
 from telepresence_py.session.podstate import (
@@ -44,6 +46,8 @@ class Change:
 class ReplicaPlan:
     """One sidecar pod and the particular original that it replaces; None where the workload has no pods.
 
+    `node` is the only one on which it can run beside that original; None for any.
+
     `pod_name` is the lock: two sessions cannot create it both. `owner` adopts it and removes an
     original; `plain_pod` is the pod that the owner itself would create.
     """
@@ -53,6 +57,7 @@ class ReplicaPlan:
     original: str | None
     original_uid: str | None
     plain_pod: Json
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,9 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
     serving = _serving(snapshot) if target.replicas else (_newest(target),)
     specs = [one.owner.template["spec"] for one in serving]
     require_room(workload, specs)
+    if target.replicas:
+        named = {name for one in serving for name in one.owner.claims}
+        require_shared(workload, {name: snapshot.claims[name] for name in named})
     template = serving[0].owner.template
     services = [service for service in snapshot.services if _selects(service, template)]
     choice = choose_container(template, services, intent.container, workload)
@@ -147,7 +155,7 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
         shape=SidecarShape(
             choice.name, intent.image or DEFAULT_IMAGE, config, workload, identity.since, target.holder
         ),
-        replicas=tuple(replica for one in serving for replica in _replicas(one)),
+        replicas=tuple(replica for one in serving for replica in _replicas(one, snapshot)),
     )
 
 
@@ -213,19 +221,21 @@ def _newest(workload: Workload) -> _Serving:
     return _Serving(workload.newest)
 
 
-def _replicas(serving: _Serving) -> list[ReplicaPlan]:
+def _replicas(serving: _Serving, snapshot: WorkloadSnapshot) -> list[ReplicaPlan]:
     """One for each pod that the owner has: it removes the not Ready ones before the Ready ones.
 
     One that replaces nobody for an owner without pods: given to it, it would be removed at once.
     """
-    originals = [one["metadata"] for one in serving.originals] or [{}]
+    originals: list[Json] = [*serving.originals] or [{"metadata": {}, "spec": {}}]
+    pinned = only_on_one_node(snapshot.claims[name] for name in serving.owner.claims)
     return [
         ReplicaPlan(
             pod_name=lock_name(serving.owner.name, number),
             owner=serving.owner,
-            original=original.get("name"),
-            original_uid=original.get("uid"),
+            original=original["metadata"].get("name"),
+            original_uid=original["metadata"].get("uid"),
             plain_pod=plain_pod(serving.owner),
+            node=original["spec"].get("nodeName") if pinned else None,
         )
         for number, original in enumerate(originals, start=1)
     ]

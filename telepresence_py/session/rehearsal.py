@@ -13,6 +13,7 @@ from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.session.manifest import (
     SidecarShape,
     lost_native_sidecars,
+    on_node,
     ordinary_containers,
     sidecar_pod,
 )
@@ -35,7 +36,9 @@ async def rehearse(cluster: Cluster, plan: SwapPlan) -> dict[str, Json]:
     for owner in dict.fromkeys(one.owner.uid for one in plan.replicas):
         replicas = [one for one in plan.replicas if one.owner.uid == owner]
         form = await admitted_form(cluster, plan.shape, replicas[0].plain_pod, replicas[0].pod_name)
-        manifests |= {one.pod_name: form(one.pod_name) for one in replicas}
+        for one in replicas:
+            manifest = form(one.pod_name)
+            manifests[one.pod_name] = manifest if one.node is None else on_node(manifest, one.node)
     return manifests
 
 

@@ -17,6 +17,7 @@ from telepresence_py.cluster.workloads import find_workload
 from telepresence_py.model.errors import ClusterUnreachable
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.session.gates import tell_gates
+from telepresence_py.session.manifest import node_of
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import (
     addresses,
@@ -30,6 +31,7 @@ from telepresence_sidecar.contract import SESSION_LABEL
 
 T = TypeVar("T")
 ORIGINAL_SECONDS = 150.0
+ATTACH_SECONDS = 20.0  # a volume that another node has is never attached
 HAND_OVER_SECONDS = 10.0
 GONE_SECONDS = 45.0  # a sidecar pod's grace period is at most 30 s
 AGAIN_SECONDS = 1.0
@@ -93,9 +95,9 @@ class Restorer:
         taken: set[str] = set()
         with trio.move_on_after(ORIGINAL_SECONDS) as patience:
             for one in adopted:
-                original = await self._board.wait(partial(self._next_original, workload, taken))
+                original = await self._await_original(workload, taken)
                 if not is_ready(original):
-                    # it may be the sidecar itself that takes its room: waiting would never end
+                    # it may be the sidecar itself that takes its room or its volume: waiting would never end
                     self._report(Event("original-without-node", self._waiting_for(workload), Level.WARNING))
                     return
                 taken.add(original["metadata"]["uid"])
@@ -103,6 +105,22 @@ class Restorer:
                 await self._insist(partial(delete_pod, self._cluster, one.pod_name, one.uid))
         if patience.cancelled_caught:
             self._report(Event("original-not-ready", self._waiting_for(workload), Level.WARNING))
+
+    async def _await_original(self, workload: Workload, taken: set[str]) -> Json:
+        wait = partial(self._board.wait, partial(self._next_original, workload, taken))
+        found = None
+        with trio.move_on_after(ATTACH_SECONDS):
+            found = await wait()
+        return found or self._elsewhere(workload) or await wait()
+
+    def _elsewhere(self, workload: Workload) -> Json | None:
+        """An original on a node that cannot have the volume while our sidecars have it on theirs."""
+        nodes = {node_of(pod) for pod in self._board.pods.values() if is_sidecar(pod)} - {None}
+        for pod in self._originals(workload):
+            node = pod["spec"].get("nodeName")
+            if nodes and node is not None and node not in nodes and not is_ready(pod):
+                return pod
+        return None
 
     async def _hand_over(
         self, one: StandIn, pod_addresses: tuple[str, ...], on_replaced: OnReplaced | None

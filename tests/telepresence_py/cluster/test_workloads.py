@@ -184,6 +184,24 @@ def test_replicasets_without_a_common_label_are_named_one_by_one(tmp_path, rolle
         read(tmp_path, rolled, "orders", "rollout")
 
 
+def test_the_access_modes_of_shared_claims_are_read_as_far_as_the_user_may(tmp_path, other):
+    volumes = [
+        {"name": name, "persistentVolumeClaim": {"claimName": name}} for name in ("data", "hidden", "lost")
+    ]
+    volumes.append({"name": "c", "configMap": {}})
+    other.add("replicasets", without_parent(deployment(1, volumes=volumes)[1]))
+    for name in ("data", "hidden"):
+        other.add(
+            "persistentvolumeclaims", {"metadata": {"name": name}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+        )
+    other.refuse = lambda method, path, body: (403, "no") if path.endswith("/hidden") else None
+    assert read(tmp_path, other, "orders", "replicaset").claims == {
+        "data": {"ReadWriteOnce"},
+        "hidden": frozenset(),
+        "lost": frozenset(),
+    }
+
+
 # -- read again ------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ from telepresence_py.session.manifest import (
     SidecarShape,
     lock_name,
     lost_native_sidecars,
+    node_of,
+    on_node,
     ordinary_containers,
     plain_pod,
     sidecar_pod,
@@ -280,3 +282,27 @@ def test_a_server_that_drops_the_restart_policy_of_init_containers_is_noticed(po
         container.pop("restartPolicy", None)
     assert lost_native_sidecars(pod, old)
     assert not lost_native_sidecars(pod, pod)
+
+
+TERM = {"matchExpressions": [{"key": "disk", "operator": "Exists"}]}
+NODE = {"key": "metadata.name", "operator": "In", "values": ["node2"]}
+
+
+@pytest.mark.parametrize(
+    ("terms", "bound"),
+    [
+        (None, [{"matchFields": [NODE]}]),
+        ([TERM, {}], [TERM | {"matchFields": [NODE]}, {"matchFields": [NODE]}]),
+    ],
+)
+def test_a_pod_is_bound_to_a_node_beside_what_its_template_asks_for(terms, bound):
+    key = "requiredDuringSchedulingIgnoredDuringExecution"
+    affinity = {"podAffinity": {}}
+    if terms is not None:
+        affinity["nodeAffinity"] = {key: {"nodeSelectorTerms": terms}}
+    pod = {"metadata": {"name": "n"}, "spec": {"affinity": affinity}}
+    made = on_node(pod, "node2")
+    assert made["spec"]["affinity"]["nodeAffinity"][key]["nodeSelectorTerms"] == bound
+    assert "podAffinity" in made["spec"]["affinity"]
+    assert node_of(made) == "node2"
+    assert node_of({"spec": {}}) is None

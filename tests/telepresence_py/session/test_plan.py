@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 
@@ -340,3 +341,30 @@ def test_the_sidecars_own_ports_are_none_of_the_pods():
 def test_pods_that_cannot_stand_beside_another_are_refused(spec, word):
     with pytest.raises(PreconditionFailed, match=word):
         plan(snapshot(**spec))
+
+
+def claiming(*modes, replicas=2):
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    seen = snapshot(replicas, volumes=volumes)
+    for number, pod in enumerate(seen.pods):
+        pod["spec"]["nodeName"] = f"node{number}"
+    return replace(seen, claims={"data": frozenset(modes)})
+
+
+@pytest.mark.parametrize(
+    ("modes", "nodes"),
+    [
+        (["ReadWriteOnce"], ["node0", "node1"]),
+        (["ReadWriteMany"], [None, None]),
+        (["ReadWriteOnce", "ReadOnlyMany"], [None, None]),
+        ([], ["node0", "node1"]),
+    ],
+)
+def test_a_volume_of_one_node_binds_each_sidecar_to_the_node_of_its_original(modes, nodes):
+    assert [one.node for one in plan(claiming(*modes)).replicas] == nodes
+
+
+def test_a_volume_of_one_pod_is_refused_beforehand_unless_there_is_no_pod():
+    with pytest.raises(PreconditionFailed, match=r"claim data .*ReadWriteOncePod"):
+        plan(claiming("ReadWriteOncePod"))
+    assert plan(claiming("ReadWriteOncePod", replicas=0)).replicas[0].node is None

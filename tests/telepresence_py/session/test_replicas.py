@@ -18,6 +18,7 @@ from telepresence_py.session import gates as gates_module
 from telepresence_py.session import replica as replica_module
 from telepresence_py.session import replicas as replicas_module
 from telepresence_py.session import restoring as restoring_module
+from telepresence_py.session.manifest import node_of
 from telepresence_sidecar.contract import SESSION_LABEL
 from tests.fakes.cluster import fake_cluster, running
 from tests.telepresence_py.session.swapping import (
@@ -227,6 +228,33 @@ def test_a_readiness_gate_of_an_original_holds_a_restore_up_for_a_bounded_time_a
     ]
     assert len(said) == 2
     assert all("lb/ready" in text for text in said)
+
+
+def test_an_original_on_a_node_that_cannot_have_the_sidecars_volume_is_not_waited_for(
+    cluster, session, monkeypatch
+):
+    """As a disk that is attached to one node at a time is not attached to the original's while we have it."""
+    monkeypatch.setattr(restoring_module, "ATTACH_SECONDS", 0.2)
+    cluster.add(
+        "persistentvolumeclaims", {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+    )
+    with_orders(cluster, volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}])
+    (first,) = cluster.pods()
+    cluster.edit("pods", first["metadata"]["name"], lambda one: one["spec"].update(nodeName="node1"))
+
+    def elsewhere(pod):
+        pod["spec"]["nodeName"] = "node1" if is_ours(pod) else "node2"
+        return running(pod, ready=is_ours(pod))
+
+    async def body(replicas):
+        assert node_of(sidecars(cluster)[0]) == "node1"
+        await in_place(replicas)
+        cluster.kubelet = elsewhere
+        assert await replicas.restore()
+        assert sidecars(cluster) == []
+
+    session.run(body)
+    assert "original-without-node" in session.names
 
 
 def test_in_place_is_said_when_the_originals_are_gone_and_who_is_still_ending_meanwhile(
