@@ -25,8 +25,10 @@ from integration.support.product import product_for
 from integration.support.waiting import wait_until
 
 CONFIG, SECRET, ALL, LATER = "/etc/live/config", "/run/secrets/live", "/opt/live/all", "/etc/live/later"
-WATCHED = (CONFIG, SECRET, ALL, LATER)
 LABELS = "/etc/live/labels"
+OUTER, INNER = "/var/lib/live", "/var/lib/live/inner"
+"""An emptyDir, and a ConfigMap mounted in it."""
+WATCHED = (CONFIG, SECRET, ALL, LATER, INNER)
 SINGLE_FILE = "/etc/live/single.conf"
 SYNC_SECONDS = 60
 """The kubelet looks after a pod about once a minute, and soon after each change of the pod."""
@@ -59,10 +61,12 @@ def workload(name: str, replicas: int = 1) -> Workload:
         {"name": "all", "projected": {"sources": projected}},
         {"name": "later", "configMap": {"name": "later", "optional": True}},
         {"name": "labels", "downwardAPI": {"items": [labels]}},
+        {"name": "outer", "emptyDir": {}},
     ]
-    paths = {"config": CONFIG, "secret": SECRET, "all": ALL, "later": LATER, "labels": LABELS}
+    paths = {"config": CONFIG, "secret": SECRET, "all": ALL, "later": LATER, "labels": LABELS, "outer": OUTER}
     mounts = [{"name": volume, "mountPath": path} for volume, path in paths.items()]
     mounts.append({"name": "config", "mountPath": SINGLE_FILE, "subPath": "colour"})
+    mounts.append({"name": "config", "mountPath": INNER})
     return Workload(
         name, replicas, pod={"volumes": volumes}, container={"volumeMounts": mounts}, service=False
     )
@@ -130,6 +134,7 @@ def changed(namespace: Namespace, child: Probe, pod: Probe) -> Live:
             f"{SECRET}/password": b"second",
             f"{ALL}/deep/down/colour": b"red",
             f"{LATER}/arrived": b"yes",
+            f"{INNER}/colour": b"red",
         }.items():
             wait_content(namespace, probe, path, content)
         events.append({path: probe.ask("watched", path=path, last=r"delete \.\.2.*") for path in WATCHED})
@@ -181,6 +186,12 @@ def test_the_child_may_still_not_write_there(live: Live) -> None:
         with pytest.raises(ProbeError) as refused:
             live.child.ask("write", path=f"{path}/new", text="x")
         assert refused.value.errno == "EROFS"
+
+
+def test_a_volume_in_a_volume_is_renewed_and_the_outer_one_is_the_childs(live: Live) -> None:
+    assert live.child.content(f"{INNER}/size") == b"large"
+    assert live.child.ask("write", path=f"{OUTER}/new", text="mine") == 4
+    assert live.child.ask("file", path=OUTER)["names"] == ["inner", "new"]
 
 
 def test_labels_of_the_pod_are_followed_by_the_downward_api(live: Live) -> None:

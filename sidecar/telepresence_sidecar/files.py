@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -36,8 +37,19 @@ class Survey:
         }
 
 
+def mount_points(mountinfo: str) -> frozenset[str]:
+    """The paths at which something is mounted, from the text of /proc/self/mountinfo (proc(5))."""
+    fields = (line.split(" ", 5) for line in mountinfo.splitlines())
+    return frozenset(
+        re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), each[4])
+        for each in fields
+        if len(each) > 5
+    )
+
+
 def survey(path: str, max_bytes: int, max_files: int) -> Survey:
-    """Looks at the directory or file `path`, but no further than the limits. Blocks on the disk."""
+    """Looks at the directory or file `path`, but no further than the limits, and into nothing that is mounted
+    below it: that is a volume of its own. Blocks on the disk."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
@@ -61,13 +73,26 @@ def survey(path: str, max_bytes: int, max_files: int) -> Survey:
     return seen
 
 
+def _mounted_below(path: str) -> frozenset[str]:
+    """Names relative to `path`."""
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            points = mount_points(file.read())
+    except OSError:
+        return frozenset()
+    top = os.path.realpath(path).rstrip("/") + "/"
+    return frozenset(point.removeprefix(top) for point in points if point.startswith(top))
+
+
 def _walk(seen: Survey) -> Iterator[str]:
     def unreadable(error: OSError) -> None:
         seen.unreadable.append(os.path.relpath(str(error.filename), seen.path))
 
+    mounted = _mounted_below(seen.path)
     for top, directories, files in os.walk(seen.path, onerror=unreadable):
-        for name in (*directories, *files):
-            yield os.path.relpath(os.path.join(top, name), seen.path)
+        below = {name: os.path.relpath(os.path.join(top, name), seen.path) for name in (*directories, *files)}
+        directories[:] = [name for name in directories if below[name] not in mounted]
+        yield from (path for path in below.values() if path not in mounted)
 
 
 def _count(seen: Survey, full: str, name: str) -> None:

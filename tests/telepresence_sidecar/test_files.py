@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from telepresence_sidecar.files import CHUNK, survey, tar_chunks
+from telepresence_sidecar.files import CHUNK, mount_points, survey, tar_chunks
 
 
 def unpack(path: Path) -> tarfile.TarFile:
@@ -81,6 +81,29 @@ def test_many_empty_directories_are_refused_too(tmp_path: Path) -> None:
     for number in range(200):
         (tmp_path / str(number)).mkdir()
     assert survey(str(tmp_path), 100, 10).refusal
+
+
+def test_what_is_mounted_below_is_another_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "with space").mkdir()
+    (tmp_path / "with space" / "of another volume").write_text("x" * 100)
+    (tmp_path / "single").write_text("x" * 100)
+    (tmp_path / "own").write_text("x")
+    (tmp_path.parent / "link").symlink_to(tmp_path)
+    points = frozenset({str(tmp_path), f"{tmp_path}/with space", f"{tmp_path}/single", "/"})
+    monkeypatch.setattr("telepresence_sidecar.files.mount_points", lambda _: points)
+    seen = survey(str(tmp_path.parent / "link"), 100, 10)
+    assert (seen.entries, seen.files, seen.size, seen.refusal) == (["own"], 1, 1, "")
+
+
+def test_mount_points_are_read_as_the_kernel_writes_them() -> None:
+    text = (
+        "22 28 0:20 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n"
+        "75 22 0:52 /x /mnt/with\\040space\\011tab ro - tmpfs tmpfs rw\n"
+        "broken\n"
+    )
+    assert mount_points(text) == {"/sys", "/mnt/with space\ttab"}
+    with open("/proc/self/mountinfo") as mountinfo:
+        assert "/proc" in mount_points(mountinfo.read())
 
 
 def test_what_is_missing_or_no_file_is_refused(tmp_path: Path) -> None:
