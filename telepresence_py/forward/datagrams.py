@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from typing import NamedTuple, Protocol
 
 from telepresence_py.forward.flows import IdleTable
-from telepresence_py.forward.outbound import ChooseTunnel
+from telepresence_py.forward.choosing import ChooseTunnel
 from telepresence_py.forward.packets import Endpoint, endpoint_of, udp_packet
 from telepresence_py.tunnel.interface import DatagramFlow
 

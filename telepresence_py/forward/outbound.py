@@ -14,14 +14,12 @@ from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
 from telepresence_py.forward.accepting import Accepting
+from telepresence_py.forward.choosing import ChooseTunnel, next_tunnel
 from telepresence_py.forward.joining import Joints, reset_socket
 from telepresence_py.forward.packets import Endpoint, endpoint_of
-from telepresence_py.tunnel.interface import Tunnel
+from telepresence_py.tunnel.interface import MuxStream, Tunnel
 
 log = logging.getLogger(__name__)
-
-ChooseTunnel = Callable[[], Tunnel | None]
-"""The tunnel for a new connection, of however many pods there are; None while none lives."""
 
 FIRST_BYTES = 4 << 10
 """So many travel with the request to connect, if the child has sent them already."""
@@ -69,16 +67,19 @@ class _Outbound:
     def to_pod(self, connection: socket.socket) -> None:
         tunnel = self._choose_tunnel()
         if tunnel is None:
-            reset_socket(connection)
-            return
+            self._joints.start(self._to_pod_later(connection))
+        elif (stream := _opened(tunnel, connection)) is not None:
+            self._joints.start(self._joints.to_stream(connection, stream))
+
+    async def _to_pod_later(self, connection: socket.socket) -> None:
+        """The session has no pod for a moment: its connections wait, as they would for a slow network."""
         try:
-            destination = endpoint_of(connection.getsockname())
-            first = _bytes_already_there(connection)
-        except OSError:  # the child closed it before we came to it
+            tunnel = await next_tunnel(self._choose_tunnel)
+        except BaseException:
             reset_socket(connection)
-            return
-        stream = tunnel.open(destination.address, destination.port, first)
-        self._joints.start(self._joints.to_stream(connection, stream))
+            raise
+        if (stream := _opened(tunnel, connection)) is not None:
+            await self._joints.to_stream(connection, stream)
 
     def to_laptop(self, connection: socket.socket) -> None:
         try:
@@ -121,6 +122,17 @@ async def _connect(destination: Endpoint) -> socket.socket:
         dialled.close()
         raise
     return dialled
+
+
+def _opened(tunnel: Tunnel, connection: socket.socket) -> MuxStream | None:
+    """A stream to where the child meant to go. None, the connection reset, when it is closed already."""
+    try:
+        destination = endpoint_of(connection.getsockname())
+        first = _bytes_already_there(connection)
+    except OSError:
+        reset_socket(connection)
+        return None
+    return tunnel.open(destination.address, destination.port, first)
 
 
 def _bytes_already_there(connection: socket.socket) -> bytes:

@@ -7,11 +7,13 @@ import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from telepresence_py.dns.forwarder import Forwarder
 from telepresence_py.environment.merging import given, left_out, merge
+from telepresence_py.forward.choosing import resolve_by_any
 from telepresence_py.forward.datagrams import NameServers, serve_datagrams
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
 from telepresence_py.forward.outbound import serve_outbound
@@ -117,20 +119,14 @@ def _view(facts: PodFacts, copies: Copies) -> NetworkView:
 async def _serve(
     stack: AsyncExitStack, nursery: trio.Nursery, ports: tuple[PortMap, ...], tunnels: Tunnels, inside: Inside
 ) -> Inbound:
-    async def resolve(query: bytes) -> bytes:
-        tunnel = tunnels.any_live()
-        if tunnel is None:
-            raise ConnectionError("no tunnel")
-        return await tunnel.resolve(query)
-
     facts = tunnels.members[0].facts
     child = ChildNetwork(inside.socket, inside.listening_ports, facts.addresses, inside.diagnosis)
     inbound = await stack.enter_async_context(serve_inbound(nursery, ports, child))
-    for tunnel in tunnels.members:
-        inbound.attach(tunnel)
+    tunnels.attach_to(inbound.attach)
     await stack.enter_async_context(
         serve_outbound(inside.tcp_listeners, inside.loopback_listeners, tunnels.any_live, inbound.made)
     )
+    resolve = partial(resolve_by_any, tunnels.any_live)
     servers = NameServers(name_servers(facts.resolv_conf), Forwarder(resolve).answer)
     await stack.enter_async_context(
         serve_datagrams(inside.udp_sockets, inside.raw_sockets, tunnels.any_live, servers)

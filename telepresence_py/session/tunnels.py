@@ -1,14 +1,15 @@
-"""One tunnel to each sidecar pod of the session."""
+"""One tunnel to each sidecar pod of the session, for as long as that pod lives."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import NoReturn
 
 import trio
 
-from telepresence_py.model.errors import SessionLost
+from telepresence_py.model.errors import SessionLost, TelepresenceError
 from telepresence_py.session.replica import Replica
 from telepresence_py.tunnel.connection import open_tunnel
 from telepresence_py.tunnel.interface import Tunnel
@@ -16,46 +17,107 @@ from telepresence_py.tunnel.keys import SessionKey
 
 _CONNECT_SECONDS = 30.0
 _HAND_OVER_SECONDS = 5.0
+_AGAIN_SECONDS = 0.5
+
+NEXT_SECONDS = 60.0
+"""Without any tunnel a session lives on so long: another pod may have to pull its image first."""
 
 
 class Tunnels:
-    """The open tunnels by sidecar pod name. `any_live` serves what does not care which pod it leaves from."""
+    """The open tunnels by sidecar pod name; they come and go. `any_live` serves what does not care which pod
+    it leaves from.
+
+    `keep` opens a tunnel to a pod that came later; what is in its way is told by `Replica.fail`. `followed`
+    tells that pods which are lost have successors, so that a session without any waits for one.
+    """
+
+    keep: Callable[[Replica], None]
 
     def __init__(self) -> None:
         self._by_pod: dict[str, Tunnel] = {}
+        self._going: set[Tunnel] = set()
+        self._came = trio.Event()
+        self._attach: Callable[[Tunnel], None] = lambda tunnel: None
+        self._serving: Callable[[], Awaitable[None]] = trio.sleep_forever
+        self._may_be_ready = trio.Event()
+        self.keepers = 0
+        self.followed = False
 
     def add(self, pod_name: str, tunnel: Tunnel) -> None:
         self._by_pod[pod_name] = tunnel
+        self._attach(tunnel)
+        self._came.set()
+        self._came = trio.Event()
 
     @property
     def members(self) -> tuple[Tunnel, ...]:
         return tuple(self._by_pod.values())
 
     def any_live(self) -> Tunnel | None:
-        """The first whose link stands; None when all are lost."""
-        return next((tunnel for tunnel in self._by_pod.values() if not tunnel.lost.is_set()), None)
+        """The first whose link stands, those of pods on their way out last; None when all are lost."""
+        live = [tunnel for tunnel in self._by_pod.values() if not tunnel.lost.is_set()]
+        return min(live, key=lambda tunnel: tunnel in self._going, default=None)
 
-    def set_ready(self) -> None:
+    def attach_to(self, attach: Callable[[Tunnel], None]) -> None:
+        """`attach` hears of every tunnel, of those to come in their turn."""
+        self._attach = attach
         for tunnel in self.members:
-            tunnel.set_ready(True)
+            attach(tunnel)
+
+    def ready_when(self, serving: Callable[[], Awaitable[None]]) -> None:
+        """From now on each pod, also one to come, reports ready once `serving()` has returned for it."""
+        self._serving = serving
+        self._may_be_ready.set()
+
+    async def report_ready(self, tunnel: Tunnel) -> None:
+        await self._may_be_ready.wait()
+        await self._serving()
+        tunnel.set_ready(True)
 
     async def wait_lost(self) -> NoReturn:
-        """SessionLost when the last tunnel is."""
-        for tunnel in self.members:
-            await tunnel.lost.wait()
-        raise SessionLost("the link to the sidecar was lost; the originals are put back, then swap again")
+        """SessionLost when the last tunnel is, and no other comes: in time, or at all."""
+        while True:
+            while (tunnel := self.any_live()) is not None:
+                await tunnel.lost.wait()
+            with trio.move_on_after(NEXT_SECONDS if self.keepers or self.followed else 0):
+                await self._came.wait()
+            if self.any_live() is None:
+                raise SessionLost("the link to the cluster's pods was lost for too long; start again")
 
     async def hand_over(self, replica: Replica, addresses: tuple[str, ...]) -> None:
-        """Connections that this sidecar holds or still receives go to the restored original."""
+        """Connections that this sidecar holds or still receives go to the restored original; it is left."""
         tunnel = self._by_pod.get(replica.pod_name)
-        if tunnel is None or tunnel.lost.is_set():
-            return
-        with trio.move_on_after(_HAND_OVER_SECONDS):
-            try:
-                await tunnel.hand_over(addresses)
-            except (OSError, SessionLost):
-                return  # a lost sidecar holds nothing any more
-            await tunnel.leave()
+        if tunnel is not None and await _hand_over(tunnel, addresses):
+            with trio.move_on_after(_HAND_OVER_SECONDS):
+                await tunnel.leave()
+
+    async def pass_on(self, replica: Replica, addresses: tuple[str, ...]) -> None:
+        """Its pod is going: what it holds or still receives goes to another of the workload, if there is one.
+
+        Nothing new leaves by it while there are others; what is under way goes on as long as the pod does.
+        """
+        tunnel = self._by_pod.get(replica.pod_name)
+        if tunnel is not None:
+            self._going.add(tunnel)
+            if addresses:
+                await _hand_over(tunnel, addresses)
+
+    def remove(self, pod_name: str, tunnel: Tunnel) -> None:
+        self._going.discard(tunnel)
+        if self._by_pod.get(pod_name) is tunnel:
+            del self._by_pod[pod_name]
+
+
+async def _hand_over(tunnel: Tunnel, addresses: tuple[str, ...]) -> bool:
+    """False when the sidecar is lost: then it holds nothing any more."""
+    if tunnel.lost.is_set():
+        return False
+    with trio.move_on_after(_HAND_OVER_SECONDS):
+        try:
+            await tunnel.hand_over(addresses)
+        except (OSError, SessionLost):
+            return False
+    return True
 
 
 @asynccontextmanager
@@ -64,24 +126,70 @@ async def open_tunnels(
 ) -> AsyncIterator[Tunnels]:
     """Connect to all sidecars at once, each as soon as its container runs; the links live in `nursery`.
 
-    Raises what `wait_running` and `open_tunnel` raise.
+    Raises what `wait_running` and `open_tunnel` raise. Pods that come later are for `Tunnels.keep`.
     """
     tunnels = Tunnels()
-    leaving = trio.Event()
+    keeper = _Keeper(tunnels, key)
 
-    async def keep_one(
-        replica: Replica, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-    ) -> None:
-        fingerprint = await replica.wait_running()
-        async with open_tunnel(replica.dial, key, fingerprint, _CONNECT_SECONDS) as tunnel:
-            tunnels.add(replica.pod_name, tunnel)
-            task_status.started()
-            await leaving.wait()
+    async def keep_late(replica: Replica) -> None:
+        try:
+            await keeper.keep(replica)
+        except TelepresenceError as error:
+            replica.fail(str(error))
 
+    tunnels.keep = partial(nursery.start_soon, keep_late)
     async with trio.open_nursery() as connecting:
         for replica in pods:
-            connecting.start_soon(nursery.start, keep_one, replica)
+            connecting.start_soon(nursery.start, keeper.keep, replica)
     try:
         yield tunnels
     finally:
-        leaving.set()
+        keeper.leaving.set()
+
+
+class _Keeper:
+    """Opens the tunnel to a pod, and again when the link breaks, until the pod is gone or all is over."""
+
+    def __init__(self, tunnels: Tunnels, key: SessionKey) -> None:
+        self._tunnels = tunnels
+        self._key = key
+        self.leaving = trio.Event()
+
+    async def keep(
+        self, replica: Replica, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Started once the tunnel stands; until then errors are raised."""
+        self._tunnels.keepers += 1
+        try:
+            fingerprint = await replica.wait_running()
+            await self._once(replica, fingerprint, task_status)
+            while not (self.leaving.is_set() or replica.gone.is_set()):
+                with suppress(TelepresenceError):  # it is tried again while the pod lives
+                    await self._once(replica, fingerprint)
+                await trio.sleep(_AGAIN_SECONDS)
+        finally:
+            self._tunnels.keepers -= 1
+
+    async def _once(
+        self,
+        replica: Replica,
+        fingerprint: str,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """One link, until it is lost."""
+        async with open_tunnel(replica.dial, self._key, fingerprint, _CONNECT_SECONDS) as tunnel:
+            self._tunnels.add(replica.pod_name, tunnel)
+            task_status.started()
+            await self._attend(tunnel)
+        self._tunnels.remove(replica.pod_name, tunnel)
+
+    async def _attend(self, tunnel: Tunnel) -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def until(event: trio.Event) -> None:
+                await event.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until, tunnel.lost)
+            nursery.start_soon(until, self.leaving)
+            nursery.start_soon(self._tunnels.report_ready, tunnel)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from telepresence_py.forward import accepting
+from telepresence_py.forward import accepting, choosing
 from telepresence_py.forward.outbound import serve_outbound
 from telepresence_py.tunnel.bridge import in_asyncio, run
 from telepresence_py.tunnel.interface import MuxStream
@@ -117,10 +117,35 @@ async def test_a_destination_that_refuses_is_a_reset_and_the_next_one_works() ->
 
 
 @in_loop
-async def test_without_a_living_tunnel_connections_are_reset() -> None:
+async def test_without_a_living_tunnel_connections_are_reset_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "PATIENCE_SECONDS", 0.1)
     with CapturingListener(ORDERS) as listener:
         async with serve_outbound([listener], [], lambda: None):
             assert await connecting_is_reset(listener.at)
+
+
+@in_loop
+async def test_connections_wait_with_their_bytes_for_the_next_tunnel() -> None:
+    tunnels: list[MuxTunnel] = []
+    with CapturingListener(ORDERS) as listener:
+        async with serve_outbound([listener], [], lambda: next(iter(tunnels), None)) as joints:
+            client = await connect(listener.at, b"ping")
+            await until(lambda: len(joints) == 1)
+            tunnels.append(MuxTunnel())
+            stream = await opened_at_pod(tunnels[0])
+            pod = Recorder()
+            stream.set_protocol(pod)
+            await until(lambda: pod.received == b"ping")
+            assert not client.lost.done()
+
+
+@in_loop
+async def test_connections_that_wait_for_a_tunnel_end_with_the_service() -> None:
+    with CapturingListener(ORDERS) as listener:
+        async with serve_outbound([listener], [], lambda: None) as joints:
+            client = await connect(listener.at)
+            await until(lambda: len(joints) == 1)
+        assert await reset_seen(client)
 
 
 @in_loop
