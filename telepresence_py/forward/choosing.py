@@ -28,7 +28,7 @@ async def next_tunnel(choose_tunnel: ChooseTunnel) -> Tunnel:
 
 
 async def resolve_by_any(choose_tunnel: ChooseTunnel, query: bytes) -> bytes:
-    """asyncio. `Tunnel.resolve` by whichever tunnel lives; one that is lost meanwhile has its successor asked."""
+    """asyncio. `Tunnel.resolve` by whichever tunnel lives; one lost meanwhile has its successor asked."""
     while True:
         tunnel = await next_tunnel(choose_tunnel)
         try:

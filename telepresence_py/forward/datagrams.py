@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import NamedTuple, Protocol
 
-from telepresence_py.forward.flows import IdleTable
 from telepresence_py.forward.choosing import ChooseTunnel
+from telepresence_py.forward.flows import IdleTable
 from telepresence_py.forward.packets import Endpoint, endpoint_of, udp_packet
 from telepresence_py.tunnel.interface import DatagramFlow
 

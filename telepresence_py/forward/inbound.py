@@ -115,7 +115,7 @@ class Inbound:
         tunnel.set_listening(self._served)
 
     async def wait_listening(self) -> None:
-        """Returns once the child has listened on every mapped port at the same time; at once when none is."""
+        """Returns once the child listens on every mapped port at the same time; at once when none is."""
         await self._all_listened.wait()
 
     def made(self, peer: Endpoint) -> bool:
@@ -152,6 +152,8 @@ class Inbound:
         self._tell(served_ports(self._ports, self._listening, self._child.addresses))
         if len(self._served) == len(self._child_ports):
             self._all_listened.set()
+        elif self._all_listened.is_set():
+            self._all_listened = trio.Event()
 
     def _look_unless_fresh(self) -> None:
         if trio.current_time() - self._looked > FRESH_SECONDS:

@@ -1,7 +1,7 @@
 """PURE: what a session does as its workload changes under it: whom to stand in for, whom to give to its
 controller, whom to let go, and when to stop.
 
-One rule is above all: a sidecar is given to a source (a ReplicaSet or its like) only while that source has a
+One rule is above all: a sidecar is given to its owner (a ReplicaSet or its like) only while that owner has a
 Ready original of its own. Given to one that has none, it would count as progress of a rollout that is stuck,
 and the last good original would be removed for good.
 """
@@ -36,7 +36,7 @@ class Original:
 
 
 @dataclass(frozen=True)
-class Source:
+class Owner:
     """Whoever makes originals. `wanted` is its replica count, 0 also when it is gone."""
 
     uid: str
@@ -50,38 +50,38 @@ class Source:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """A sidecar pod of this session that is neither finished nor on its way out, made for `source` (a uid).
+    """A sidecar pod of this session that is neither finished nor on its way out, made for `owner` (a uid).
 
     `adopted` is True from the moment on that it was given away.
     """
 
     pod_name: str
-    source: str
+    owner: str
     ready: bool
     adopted: bool
 
 
 @dataclass(frozen=True)
 class View:
-    """One moment. `last_source` is the uid for which the sidecar that was lost last, or made first, stood.
+    """One moment. `last_owner` is the uid for which the sidecar that was lost last, or made first, stood.
 
     Without `may_adopt` (the local process does not serve yet) nobody is given away.
     """
 
-    sources: tuple[Source, ...]
+    owners: tuple[Owner, ...]
     sidecars: tuple[Sidecar, ...]
-    last_source: str
+    last_owner: str
     may_adopt: bool = True
 
 
 @dataclass(frozen=True)
 class Create:
-    """Make a sidecar from the template of `source`, in order to displace `original`.
+    """Make a sidecar from the template of `owner`, in order to displace `original`.
 
     None: only so that the local process keeps a pod in the cluster. It is held back like any other.
     """
 
-    source: str
+    owner: str
     original: Original | None
 
 
@@ -105,26 +105,26 @@ def decide(view: View) -> tuple[Step, ...]:
     """
     steps: list[Step] = []
     spare: list[Sidecar] = []
-    for source in view.sources:
-        held = _held(view, source.uid)
-        to_displace = _to_displace(source, _adopted(view, source.uid))
-        if view.may_adopt and _is_sound(source, view):
+    for owner in view.owners:
+        held = _held(view, owner.uid)
+        to_displace = _to_displace(owner, _adopted(view, owner.uid))
+        if view.may_adopt and _is_sound(owner, view):
             steps += [Adopt(one.pod_name) for one in held if one.ready][: len(to_displace)]
-        steps += [Create(source.uid, original) for original in to_displace[len(held) :]]
-        spare += held[max(source.wanted - _adopted(view, source.uid), 0) :]
-    known = {source.uid for source in view.sources}
-    spare += [one for one in view.sidecars if not one.adopted and one.source not in known]
+        steps += [Create(owner.uid, original) for original in to_displace[len(held) :]]
+        spare += held[max(owner.wanted - _adopted(view, owner.uid), 0) :]
+    known = {owner.uid for owner in view.owners}
+    spare += [one for one in view.sidecars if not one.adopted and one.owner not in known]
     spare.sort(key=lambda one: not one.ready)
     serving = any(one.adopted and one.ready for one in view.sidecars)
     steps += [Drop(one.pod_name) for one in (spare if serving else spare[1:])]
     if not view.sidecars and not steps:
-        steps.append(Create(view.last_source, None))
+        steps.append(Create(view.last_owner, None))
     return tuple(steps)
 
 
 def is_settled(view: View) -> bool:
-    """Whether a replica count that changes without any pod changing asks for no step: pods alone are watched."""
-    return not any(source.ready for source in view.sources)
+    """Whether no replica count alone, without a pod that changes as well, can ask for another step."""
+    return not any(owner.ready for owner in view.owners)
 
 
 def pause_before_next(setbacks: Sequence[float], now: float) -> float | None:
@@ -147,27 +147,27 @@ def pause_before_next(setbacks: Sequence[float], now: float) -> float | None:
     return max(last + PAUSES_SECONDS[episodes] - now, 0.0)
 
 
-def _held(view: View, source: str) -> list[Sidecar]:
-    held = [one for one in view.sidecars if one.source == source and not one.adopted]
+def _held(view: View, owner: str) -> list[Sidecar]:
+    held = [one for one in view.sidecars if one.owner == owner and not one.adopted]
     return sorted(held, key=lambda one: not one.ready)
 
 
-def _adopted(view: View, source: str) -> int:
-    return sum(1 for one in view.sidecars if one.source == source and one.adopted)
+def _adopted(view: View, owner: str) -> int:
+    return sum(1 for one in view.sidecars if one.owner == owner and one.adopted)
 
 
-def _to_displace(source: Source, adopted: int) -> tuple[Original, ...]:
+def _to_displace(owner: Owner, adopted: int) -> tuple[Original, ...]:
     """Ready originals less those that the controller is about to remove anyway (not Ready ones go before)."""
-    surplus = max(len(source.originals) + adopted - source.wanted, 0)
-    going = max(surplus - (len(source.originals) - len(source.ready)), 0)
-    return source.ready[going:]
+    surplus = max(len(owner.originals) + adopted - owner.wanted, 0)
+    going = max(surplus - (len(owner.originals) - len(owner.ready)), 0)
+    return owner.ready[going:]
 
 
-def _is_sound(source: Source, view: View) -> bool:
-    """During a rollout a source is trusted once all its originals are Ready.
+def _is_sound(owner: Owner, view: View) -> bool:
+    """During a rollout a owner is trusted once all its originals are Ready.
 
     A controller removes those that are not Ready first: taking the place of one that cannot start would
     let a rollout that is half stuck go on to its end.
     """
-    rolling = sum(1 for one in view.sources if one.wanted or one.originals) > 1
-    return not rolling or len(source.ready) == len(source.originals)
+    rolling = sum(1 for one in view.owners if one.wanted or one.originals) > 1
+    return not rolling or len(owner.ready) == len(owner.originals)

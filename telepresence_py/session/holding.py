@@ -26,15 +26,18 @@ async def create_all(
     WorkloadHeld names who was faster; what was created by then is the caller's to remove.
     """
     first, *others = (manifests[one.pod_name] for one in plan.replicas)
-    await _create(cluster, plan, first, created)
+    await create_one(cluster, plan, first, created)
     with one_error():
         async with trio.open_nursery() as nursery:
             for manifest in others:
-                nursery.start_soon(_create, cluster, plan, manifest, created)
-    await _require_no_rival(cluster, plan)
+                nursery.start_soon(create_one, cluster, plan, manifest, created)
+    await require_no_rival(cluster, plan)
 
 
-async def _create(cluster: Cluster, plan: SwapPlan, manifest: Json, created: Callable[[Json], None]) -> None:
+async def create_one(
+    cluster: Cluster, plan: SwapPlan, manifest: Json, created: Callable[[Json], None]
+) -> None:
+    """Create one pod, or find that it is ours already; a finished one of that name is removed first."""
     name = manifest["metadata"]["name"]
     with trio.move_on_after(FORMER_SECONDS):
         while True:
@@ -70,8 +73,11 @@ async def _own_or_gone(cluster: Cluster, plan: SwapPlan, name: str) -> Json | No
     return None
 
 
-async def _require_no_rival(cluster: Cluster, plan: SwapPlan) -> None:
-    """During a rollout two sessions may have locked by the names of two ReplicaSets: the older pod wins."""
+async def require_no_rival(cluster: Cluster, plan: SwapPlan) -> None:
+    """WorkloadHeld unless ours is the oldest living sidecar pod of the workload.
+
+    During a rollout two sessions may have locked by the names of two ReplicaSets: the older pod wins.
+    """
     pods = (await list_pods(cluster, plan.selector)).items
     living = [
         pod

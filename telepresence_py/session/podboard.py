@@ -46,7 +46,7 @@ class PodBoard:
         self.pods = pods
         self._version = listed.version
         self._back()
-        self._notify()
+        self.wake()
 
     async def follow(self) -> None:
         """Watch until cancelled. An API server that is away is waited for, and reported once each time."""
@@ -91,10 +91,11 @@ class PodBoard:
             self._ended.add(uid)
         else:
             self.pods[uid] = pod
-        self._notify()
+        self.wake()
         return False
 
-    def _notify(self) -> None:
+    def wake(self) -> None:
+        """Have every condition asked anew."""
         self._changed.set()
         self._changed = trio.Event()
 

@@ -146,13 +146,18 @@ def only_on_one_node(claims: Iterable[frozenset[str]]) -> bool:
 
 def free_ports(specs: Iterable[Json], more: Iterable[int]) -> tuple[int, int]:
     """Two ports that no container of these pods is known to use: for the tunnel and for health."""
-    used = set(more)
-    for spec in specs:
-        for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
-            used |= {port["containerPort"] for port in container.get("ports") or ()}
-            used |= set(_probed_ports(container))
+    used = set(more).union(*map(used_ports, specs))
     numbers = (number for number in range(FIRST_OWN_PORT, 32768) if number not in used)
     return next(numbers), next(numbers)
+
+
+def used_ports(spec: Json) -> set[int]:
+    """Those that the containers of a pod declare, or are probed at."""
+    used: set[int] = set()
+    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+        used |= {port["containerPort"] for port in container.get("ports") or ()}
+        used |= set(_probed_ports(container))
+    return used
 
 
 def mounts_of(spec: Json, container: str) -> tuple[Mount, ...]:

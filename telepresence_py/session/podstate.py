@@ -49,6 +49,11 @@ def is_finished(pod: Json) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
+def is_original(pod: Json) -> bool:
+    """Whether it is none of ours, and neither finished nor on its way out."""
+    return not (is_sidecar(pod) or is_finished(pod) or pod["metadata"].get("deletionTimestamp"))
+
+
 def is_ready(pod: Json) -> bool:
     """Ready and not on its way out."""
     if pod["metadata"].get("deletionTimestamp"):

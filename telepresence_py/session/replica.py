@@ -38,7 +38,16 @@ AGAIN_SECONDS = 0.2
 
 
 class Replica:
-    """One sidecar pod of ours. `gone` is set when somebody else ended it, `gone_reason` is a clause then."""
+    """One sidecar pod of ours.
+
+    `gone` is set once it is ending or has ended, `gone_reason` is a clause when it was not we who ended it;
+    `dismissed` is set when we did. `failure` tells what kept it from starting. `owner` is the uid of the
+    ReplicaSet from whose template it was made, `original` the name of the pod that it displaces: None
+    for one that only keeps a place in the cluster.
+    """
+
+    owner = ""
+    original: str | None = None
 
     def __init__(
         self, cluster: Cluster, shape: SidecarShape, pod_name: str, board: PodBoard, uid: str
@@ -51,6 +60,9 @@ class Replica:
         self.adopted = False
         self.gone = trio.Event()
         self.gone_reason = ""
+        self.dismissed = False
+        self.failure = ""
+        self._born = trio.current_time()
 
     @property
     def pod(self) -> Json | None:
@@ -102,6 +114,23 @@ class Replica:
         if pod is None or pod["metadata"].get("deletionTimestamp"):
             return "it was deleted by a scale-down, a rollout, a drain or by hand"
         return f"it has ended ({trouble(pod)})" if is_finished(pod) else None
+
+    def lives(self) -> bool:
+        """Whether it may be counted on."""
+        return not (self.dismissed or self.failure) and self.lost_because() is None
+
+    def is_ready(self) -> bool:
+        pod = self.pod
+        return pod is not None and is_ready(pod)
+
+    def age(self) -> float:
+        """In seconds."""
+        return trio.current_time() - self._born
+
+    def fail(self, failure: str) -> None:
+        """It does not come to life; who waits on the pods hears of it."""
+        self.failure = failure
+        self._board.wake()
 
     def _living(self) -> Json:
         pod = self.pod

@@ -1,25 +1,26 @@
-"""The sidecar pods of a swap: created held, adopted when Ready, released and removed, whatever happens."""
+"""The sidecar pods of a swap: created held, adopted when Ready, followed by others when they are taken,
+released and removed, whatever happens."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import trio
 
 from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.client import Cluster
 from telepresence_py.cluster.owners import controller_uid
-from telepresence_py.cluster.pods import set_owners
-from telepresence_py.cluster.workloads import find_workload
+from telepresence_py.cluster.pods import delete_pod, set_owners
 from telepresence_py.model.errors import PreconditionFailed, SessionLost, TelepresenceError, one_error
 from telepresence_py.model.events import Event, Level, Report
+from telepresence_py.session.follower import Follower
 from telepresence_py.session.gates import tell_gates
 from telepresence_py.session.holding import create_all
 from telepresence_py.session.plan import SwapPlan
 from telepresence_py.session.podboard import PodBoard
-from telepresence_py.session.podstate import is_sidecar
+from telepresence_py.session.podstate import addresses, is_original, is_ready, is_sidecar
 from telepresence_py.session.rehearsal import rehearse
 from telepresence_py.session.replica import Replica
 from telepresence_py.session.restoring import Restorer, StandIn
@@ -35,8 +36,19 @@ END_SECONDS = 30.0  # beyond the original's own grace period
 RESTORE_SECONDS = 240.0
 
 
+class Links(Protocol):
+    """Who is told of pods that come and go while a session lasts: its tunnels."""
+
+    keep: Callable[[Replica], None]
+
+    async def pass_on(self, replica: Replica, addresses: tuple[str, ...]) -> None: ...
+
+
 class Replicas:
-    """The sidecar pods as a whole. Made by `hold_replicas`."""
+    """The sidecar pods as a whole. Made by `hold_replicas`.
+
+    `members` are those that are counted on, or not yet missed. `may_adopt` once the local process serves.
+    """
 
     def __init__(self, cluster: Cluster, plan: SwapPlan, board: PodBoard, report: Report) -> None:
         self._cluster = cluster
@@ -45,49 +57,60 @@ class Replicas:
         self._report = report
         self._restorer = Restorer(cluster, plan.workload, plan.target.uid, board, report)
         self._originals: frozenset[str] = frozenset()
-        self._lost = trio.Event()
-        self._lost_reason = ""
+        self._displacing = 0
+        self._links: Links | None = None
         self._leaving = False
         self._restoring = trio.Lock()
         self._restored = False
         self.members: tuple[Replica, ...] = ()
+        self.may_adopt = False
+
+    async def follow(self, links: Links) -> NoReturn:
+        """From now on pods that are taken have successors, and new originals are displaced as well.
+
+        SessionLost when the workload is gone, or cannot be held any longer.
+        """
+        self._links = links
+        await Follower(self._cluster, self._plan, self._board, self, self._report).run()
 
     async def adopt(self) -> None:
         """Give the pods to their owners once they are Ready (`Tunnel.set_ready(True)` comes before).
 
-        Adopted before it is Ready, a sidecar would itself be the first that its owner removes. One that
-        replaces nobody stays held back: its owner, who wants 0 pods, would remove it within milliseconds.
+        Adopted before it is Ready, a sidecar would itself be the first that its owner removes. Those whose
+        owner has no Ready original stay held back, and are left to `follow`: an owner who wants 0 pods would
+        remove them within milliseconds.
         """
         with one_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(tell_gates, self._board, is_sidecar, self._report)
-                await self._side_by_side(Replica.wait_ready)
+                await self._side_by_side(self._wait_ready)
                 nursery.cancel_scope.cancel()
-        owners = {controller_uid(pod) for uid, pod in self._board.pods.items() if uid in self._planned()}
-        self._originals = frozenset(
-            uid
+        owners = {one.owner for one in self.members}
+        of_owners = {
+            uid: pod
             for uid, pod in self._board.pods.items()
             if not is_sidecar(pod) and controller_uid(pod) in owners
-        )
-        if self._plan.replaces:
-            await self._side_by_side(self._adopt_one)
+        }
+        self._originals = frozenset(of_owners)
+        good = {controller_uid(pod) for pod in of_owners.values() if is_original(pod) and is_ready(pod)}
+        chosen = [one for one in self.members if one.owner in good and one.lives()]
+        self._displacing = len(chosen)
+        await self._side_by_side(self._adopt_one, chosen)
+        self.may_adopt = True
+        self._board.wake()
         self._report(Event("adopted", f"What is sent to {self._plan.workload} arrives in the local process"))
 
     async def wait_in_place(self) -> None:
         """Return when the originals are gone; until then they compute on in their grace period.
 
-        SessionLost when the sidecars were taken meanwhile, PreconditionFailed when no controller acts.
+        SessionLost when the sidecars were taken meanwhile and nobody follows, PreconditionFailed when no
+        controller acts.
         """
         with trio.move_on_after(SOON_SECONDS):
             await self._board.wait(self._in_place)
         if self._in_place() is None:
             await self._wait_for_slow_originals()
         self._report(Event("in-place", f"In place: the local process is {self._plan.workload}"))
-
-    async def wait_lost(self) -> NoReturn:
-        """SessionLost when the workload was deleted or the last sidecar pod was taken."""
-        await self._lost.wait()
-        raise SessionLost(self._lost_reason)
 
     async def restore(self, on_original_ready: OnOriginalReady | None = None) -> bool:
         """Originals back and Ready, sidecar pods gone; True when all of that was seen.
@@ -107,42 +130,70 @@ class Replicas:
     async def create(self, manifests: dict[str, Json]) -> None:
         """Create the held pods; what exists when this fails is removed by `restore`."""
         order = [one.pod_name for one in self._plan.replicas]
+        plans = {one.pod_name: one for one in self._plan.replicas}
 
         def created(pod: Json) -> None:
-            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-            self._board.note(pod)
-            members = (*self.members, Replica(self._cluster, self._plan.shape, name, self._board, uid))
-            self.members = tuple(sorted(members, key=lambda one: order.index(one.pod_name)))
-            self._report(Event("created", f"Created pod {name}", data={"pod": name}))
+            plan = plans[pod["metadata"]["name"]]
+            self._enter(pod, plan.owner.uid, plan.original)
+            self.members = tuple(sorted(self.members, key=lambda one: order.index(one.pod_name)))
 
         await create_all(self._cluster, self._plan, manifests, created)
 
     async def watch_over(self) -> None:
-        """Tell which pods are lost; runs until cancelled."""
-        while True:
-            member, reason = await self._board.wait(self._newly_lost)
-            member.gone_reason = reason
-            member.gone.set()
-            if self._leaving:
-                continue
-            text = f"The sidecar pod {member.pod_name} is lost: {reason}"
-            self._report(Event("replica-lost", text, Level.WARNING, {"pod": member.pod_name}))
-            await self._check_workload(reason)
+        """Tell which pods are lost, and have them pass on what they hold; runs until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                member, reason = await self._board.wait(self._newly_lost)
+                member.gone_reason = reason
+                member.gone.set()
+                if self._leaving or member.dismissed:
+                    continue
+                if self._links is not None:
+                    nursery.start_soon(self._links.pass_on, member, self._elsewhere(member))
+                text = f"The pod {member.pod_name} was taken from the session: {reason}"
+                self._report(Event("replica-lost", text, Level.NOTICE, {"pod": member.pod_name}))
 
-    async def _check_workload(self, reason: str) -> None:
-        workload = self._plan.workload
-        try:
-            found = await find_workload(self._cluster, workload, self._plan.target.uid)
-        except TelepresenceError:
-            return  # unknown; whoever watches the tunnels notices their end
-        if found is None:
-            self._lose(f"{workload} was deleted, and with it the pods that stood in for it")
-        elif all(member.gone.is_set() for member in self.members):
-            self._lose(f"the session has lost {workload}: {reason}; the originals come back by themselves")
+    # --- what a follower does ---------------------------------------------------------------------------
 
-    def _lose(self, sentence: str) -> None:
-        self._lost_reason = self._lost_reason or sentence
-        self._lost.set()
+    def join(self, pod: Json, owner: str, original: str | None) -> Replica:
+        """Another pod, held back; its tunnel is opened, and it reports ready in its turn."""
+        member = self._enter(pod, owner, original)
+        if self._links is not None:
+            self._links.keep(member)
+        return member
+
+    async def give_away(self, member: Replica) -> bool:
+        """Have it adopted. False when it is gone."""
+        member.adopted = True  # before the request, since its answer may be lost
+        return await set_owners(self._cluster, member.pod_name, member.uid, None)
+
+    async def dismiss(self, member: Replica) -> None:
+        """Remove a pod that is not needed any more, what it holds passed on before."""
+        member.dismissed = True
+        if self._links is not None:
+            await self._links.pass_on(member, self._elsewhere(member))
+        await delete_pod(self._cluster, member.pod_name, member.uid)
+
+    def forget(self, member: Replica) -> None:
+        member.gone.set()
+        self.members = tuple(one for one in self.members if one is not member)
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _enter(self, pod: Json, owner: str, original: str | None) -> Replica:
+        name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
+        self._board.note(pod)
+        member = Replica(self._cluster, self._plan.shape, name, self._board, uid)
+        member.owner, member.original = owner, original
+        self.members = (*self.members, member)
+        self._report(Event("created", f"Created pod {name}", data={"pod": name}))
+        return member
+
+    def _elsewhere(self, member: Replica) -> tuple[str, ...]:
+        """The addresses of another Ready pod of the workload: one of ours if possible."""
+        ours = [one.pod for one in self.members if one is not member and one.lives() and one.is_ready()]
+        theirs = [pod for pod in self._board.pods.values() if is_original(pod) and is_ready(pod)]
+        return next((addresses(pod) for pod in (*ours, *theirs) if pod is not None), ())
 
     def _newly_lost(self) -> tuple[Replica, str] | None:
         for member in self.members:
@@ -150,12 +201,15 @@ class Replicas:
                 return member, reason
         return None
 
-    def _planned(self) -> frozenset[str]:
-        return frozenset(one.original_uid for one in self._plan.replicas if one.original_uid)
+    async def _wait_ready(self, member: Replica) -> None:
+        try:
+            await member.wait_ready()
+        except SessionLost:
+            if self._links is None:  # else it has a successor
+                raise
 
     async def _adopt_one(self, member: Replica) -> None:
-        member.adopted = True  # before the request, since its answer may be lost
-        if not await set_owners(self._cluster, member.pod_name, member.uid, None):
+        if not await self.give_away(member) and self._links is None:
             raise SessionLost(
                 f"the sidecar pod {member.pod_name} was deleted before it was adopted: try again"
             )
@@ -164,12 +218,14 @@ class Replicas:
         return [pod for uid, pod in self._board.pods.items() if uid in self._originals]
 
     def _in_place(self) -> bool | None:
-        """As many originals are gone as there are sidecars: any more were added by a scale-up meanwhile."""
-        if all(member.gone.is_set() for member in self.members):
-            raise SessionLost(
-                f"the sidecar pods of {self._plan.workload} were taken while they were put in place"
-            )
-        return True if len(self._remaining()) <= max(len(self._originals) - len(self.members), 0) else None
+        """As many originals are gone as sidecars were given away: any more were added by a scale-up."""
+        if not any(member.lives() for member in self.members):
+            if self._links is None:
+                raise SessionLost(
+                    f"the sidecar pods of {self._plan.workload} were taken while they were put in place"
+                )
+            return None
+        return True if len(self._remaining()) <= max(len(self._originals) - self._displacing, 0) else None
 
     async def _wait_for_slow_originals(self) -> None:
         def acted() -> bool | None:
@@ -198,11 +254,13 @@ class Replicas:
             text = f"Still running beside the local process, though told to end: {names}"
             self._report(Event("originals-linger", text, Level.WARNING))
 
-    async def _side_by_side(self, step: Callable[[Replica], Awaitable[None]]) -> None:
-        """One step for all members at once; the first failure ends the others."""
+    async def _side_by_side(
+        self, step: Callable[[Replica], Awaitable[None]], members: Sequence[Replica] | None = None
+    ) -> None:
+        """One step for these members (None: all) at once; the first failure ends the others."""
         with one_error():
             async with trio.open_nursery() as nursery:
-                for member in self.members:
+                for member in self.members if members is None else members:
                     nursery.start_soon(step, member)
 
     async def _restore(self, on_original_ready: OnOriginalReady | None) -> None:
@@ -214,7 +272,10 @@ class Replicas:
             if on_original_ready is not None:
                 await on_original_ready(by_uid[one.uid], pod_addresses)
 
-        stand_ins = [StandIn(one.pod_name, one.uid, one.adopted) for one in self.members]
+        # one without an original serves alone: it stays until an original is there
+        stand_ins = [
+            StandIn(one.pod_name, one.uid, one.adopted or one.original is None) for one in self.members
+        ]
         try:
             with one_error():
                 await self._restorer.restore(self._plan.config.session, stand_ins, replaced)
@@ -222,7 +283,7 @@ class Replicas:
             self._report(Event("restore-failed", str(error), Level.WARNING))
         else:
             self._restored = True
-            if any(one.adopted for one in stand_ins) or not self._plan.replaces:
+            if any(one.adopted for one in stand_ins):
                 self._report(Event("restored", f"Restored {self._plan.workload}"))
 
     def _heals_itself(self) -> str:

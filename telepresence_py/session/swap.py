@@ -81,21 +81,24 @@ async def _stand_in(
 ) -> None:
     """Run the child on its stage, in place of the originals, until it ends."""
 
-    async def lost(_stage: Stage) -> None:
-        await replicas.wait_lost()
+    async def follow(_stage: Stage) -> None:
+        tunnels.followed = True
+        await replicas.follow(tunnels)
 
     scene = Scene(intent.command, plan.ports, _mounts(plan, replicas), intent.environment)
     in_place = partial(_take_place, intent, plan, replicas, tunnels, door.report)
-    await perform(door, scene, tunnels, lost, in_place)
+    await perform(door, scene, tunnels, follow, in_place)
 
 
 async def _take_place(
     intent: SwapIntent, plan: SwapPlan, replicas: Replicas, tunnels: Tunnels, report: Report, stage: Stage
 ) -> None:
     """Once the child listens (or at once), its pods report ready, are adopted, and the originals go."""
-    if not intent.ready_now:
+    if intent.ready_now:
+        tunnels.ready_when(trio.lowlevel.checkpoint)
+    else:
+        tunnels.ready_when(stage.inbound.wait_listening)
         await stage.wait_listening(report)
-    tunnels.set_ready()
     await replicas.adopt()
     await replicas.wait_in_place()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from typing import NoReturn
 
 import trio
@@ -137,7 +136,10 @@ async def open_tunnels(
         except TelepresenceError as error:
             replica.fail(str(error))
 
-    tunnels.keep = partial(nursery.start_soon, keep_late)
+    def keep(replica: Replica) -> None:
+        nursery.start_soon(keep_late, replica)
+
+    tunnels.keep = keep
     async with trio.open_nursery() as connecting:
         for replica in pods:
             connecting.start_soon(nursery.start, keeper.keep, replica)

@@ -30,8 +30,9 @@ MAKERS = {
 class FakeCluster:
     """Namespace "shop" with what `add` put in. All hooks are called under the lock.
 
-    `admit` is a mutating webhook. `kubelet` gives a new pod its status. `refuse(method, path, body)` answers
-    a request with a status and message. `lingering` pods stay, terminating, until `let_go`.
+    `admit` is a mutating webhook. `kubelet` gives a new pod its status. `manage` is a controller besides.
+    `refuse(method, path, body)` answers a request with a status and message. `lingering` pods stay,
+    terminating, until `let_go`.
     """
 
     def __init__(self) -> None:
@@ -47,6 +48,7 @@ class FakeCluster:
         self.lingering: Callable[[Json], bool] = lambda pod: False
         self.admit: Callable[[Json], None] = lambda pod: None
         self.kubelet: Callable[[Json], Json] = running
+        self.manage: Callable[[], None] = lambda: None
         self.refuse: Refuse = lambda method, path, body: None
         self.cut_connections = 0
         self.stopped = False
@@ -79,7 +81,7 @@ class FakeCluster:
         with self.lock:
             thing = copy.deepcopy(self.objects[plural, name])
             change(thing)
-            self._put(plural, thing)
+            self.put(plural, thing)
             self._reconcile()
 
     def pods(self) -> list[Json]:
@@ -110,6 +112,13 @@ class FakeCluster:
     # -- controllers -------------------------------------------------------------------------------------
 
     def _reconcile(self) -> None:
+        before = -1
+        while before != self.version:
+            before = self.version
+            self.manage()
+            self._reconcile_makers()
+
+    def _reconcile_makers(self) -> None:
         for plural, _ in list(self.objects):
             if plural in MAKERS:
                 for thing in [one for (kind, _), one in self.objects.items() if kind == plural]:
@@ -124,7 +133,7 @@ class FakeCluster:
             if orphan and matches and not pod["metadata"].get("deletionTimestamp"):
                 adopted = copy.deepcopy(pod)
                 adopted["metadata"]["ownerReferences"] = [owner]
-                self._put("pods", adopted)
+                self.put("pods", adopted)
         owned = [pod for pod in self.pods() if controllers(pod) == [uid] and counts(pod)]
         for pod in sorted(owned, key=rank)[: max(len(owned) - maker["spec"]["replicas"], 0)]:
             self._delete_pod(pod)
@@ -145,12 +154,12 @@ class FakeCluster:
             return
         gone = copy.deepcopy(pod)
         gone["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 1}
-        self._put("pods", gone)
+        self.put("pods", gone)
         if not self.lingering(gone):
             self.objects.pop(("pods", gone["metadata"]["name"]))
             self._tell("pods", "DELETED", gone)
 
-    def _put(self, plural: str, thing: Json) -> None:
+    def put(self, plural: str, thing: Json) -> None:
         self.version += 1
         thing["metadata"]["resourceVersion"] = str(self.version)
         self.objects[plural, thing["metadata"]["name"]] = thing
@@ -221,7 +230,7 @@ class FakeCluster:
                 thing["metadata"].pop(key, None)
             else:
                 thing["metadata"][key] = value
-        self._put("pods", thing)
+        self.put("pods", thing)
         self._reconcile()
         return 200, thing
 

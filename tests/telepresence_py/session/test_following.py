@@ -9,8 +9,8 @@ from telepresence_py.session.following import (
     Create,
     Drop,
     Original,
+    Owner,
     Sidecar,
-    Source,
     View,
     decide,
     is_settled,
@@ -26,29 +26,29 @@ def bad(name: str) -> Original:
     return Original(name, f"uid-{name}", ready=False)
 
 
-def held(name: str, source: str = "old", ready: bool = False) -> Sidecar:
-    return Sidecar(name, source, ready, adopted=False)
+def held(name: str, owner: str = "old", ready: bool = False) -> Sidecar:
+    return Sidecar(name, owner, ready, adopted=False)
 
 
-def there(name: str, source: str = "old") -> Sidecar:
-    return Sidecar(name, source, ready=True, adopted=True)
+def there(name: str, owner: str = "old") -> Sidecar:
+    return Sidecar(name, owner, ready=True, adopted=True)
 
 
-def view(*things: Source | Sidecar, last: str = "old", may_adopt: bool = True) -> View:
+def view(*things: Owner | Sidecar, last: str = "old", may_adopt: bool = True) -> View:
     return View(
-        tuple(one for one in things if isinstance(one, Source)),
+        tuple(one for one in things if isinstance(one, Owner)),
         tuple(one for one in things if isinstance(one, Sidecar)),
         last,
         may_adopt,
     )
 
 
-def old(wanted: int, *originals: Original) -> Source:
-    return Source("old", wanted, originals)
+def old(wanted: int, *originals: Original) -> Owner:
+    return Owner("old", wanted, originals)
 
 
-def new(wanted: int, *originals: Original) -> Source:
-    return Source("new", wanted, originals)
+def new(wanted: int, *originals: Original) -> Owner:
+    return Owner("new", wanted, originals)
 
 
 A, B, C = good("a"), good("b"), good("c")
@@ -66,7 +66,10 @@ CASES = {
         view(old(3, A, B), there("1"), held("2")),
         (Create("old", B),),
     ),
-    "a stand-in that is Ready is given away": (view(old(2, A), there("1"), held("2", ready=True)), (Adopt("2"),)),
+    "a stand-in that is Ready is given away": (
+        view(old(2, A), there("1"), held("2", ready=True)),
+        (Adopt("2"),),
+    ),
     "and not before the local process serves": (view(old(1, A), held("1", ready=True), may_adopt=False), ()),
     "the original that goes anyway is not displaced again": (view(old(1, A), there("1")), ()),
     "nor are two of three": (view(old(1, A, B), there("1")), ()),
@@ -98,7 +101,7 @@ CASES = {
         view(old(1), new(1, A), there("1")),
         (Create("new", A),),
     ),
-    "given away, to its own source": (
+    "given away, to its own owner": (
         view(old(1), new(1, A), there("1"), held("2", "new", ready=True)),
         (Adopt("2"),),
     ),
@@ -114,7 +117,7 @@ CASES = {
         view(old(3, A, bad("b")), there("1"), held("2", ready=True)),
         (Adopt("2"),),
     ),
-    "stuck, and the good source's sidecar was taken: its original is displaced": (
+    "stuck, and the good owner's sidecar was taken: its original is displaced": (
         view(old(1, A), new(1, bad("b"))),
         (Create("old", A),),
     ),
@@ -134,11 +137,11 @@ CASES = {
         view(old(0), new(1), held("1", ready=True), there("2", "new")),
         (Drop("1"),),
     ),
-    "a held one whose source is gone goes as well": (
+    "a held one whose owner is gone goes as well": (
         view(new(1), held("1", ready=True), there("2", "new")),
         (Drop("1"),),
     ),
-    "undo: the held one's own source serves again": (
+    "undo: the held one's own owner serves again": (
         view(old(1, A), new(0), held("1", ready=True)),
         (Adopt("1"),),
     ),
@@ -189,4 +192,3 @@ def test_the_pauses_grow_and_then_it_is_enough():
 
 def test_setbacks_long_ago_do_not_add_up():
     assert pause_before_next([FORGET_SECONDS * 1.1 * n for n in range(20)], FORGET_SECONDS * 1.1 * 19) == 0.0
-

@@ -11,7 +11,6 @@ from telepresence_py.model.errors import (
     ClusterUnreachable,
     NoRights,
     PreconditionFailed,
-    SessionLost,
     WorkloadHeld,
 )
 from telepresence_py.session import gates as gates_module
@@ -559,54 +558,6 @@ def test_a_creation_whose_answer_was_lost_is_recognised(cluster, session):
     cluster.answer = lose_one
     session.run(in_place)
     assert "in-place" in session.names
-    assert sidecars(cluster) == []
-
-
-# -- losses ----------------------------------------------------------------------------------------------
-
-
-def test_a_deployment_that_is_deleted_ends_the_session(cluster, session):
-    with_orders(cluster)
-
-    async def body(replicas):
-        await in_place(replicas)
-        cluster.remove("deployments", "orders")
-        await replicas.wait_lost()
-
-    with pytest.raises(SessionLost, match="deployment/orders was deleted"):
-        session.run(body)
-    assert cluster.pods() == []
-
-
-def test_one_of_several_sidecars_that_is_taken_is_reported_and_the_session_goes_on(cluster, session):
-    with_orders(cluster, 2)
-
-    async def body(replicas):
-        await in_place(replicas)
-        cluster.edit("replicasets", "orders-abc", lambda one: one["spec"].update(replicas=1))
-        cluster.edit("deployments", "orders", lambda one: one["spec"].update(replicas=1))
-        await until(lambda: "replica-lost" in session.names)
-        with trio.move_on_after(0.2):
-            await replicas.wait_lost()
-            raise AssertionError
-        assert sorted(member.gone.is_set() for member in replicas.members) == [False, True]
-
-    session.run(body)
-    assert len(originals(cluster)) == 1
-
-
-def test_the_last_sidecar_that_is_taken_ends_the_session_saying_why(cluster, session):
-    with_orders(cluster)
-
-    async def body(replicas):
-        await in_place(replicas)
-        cluster.edit(
-            "pods", "orders-abc-tp-1", lambda pod: pod.update(status={"phase": "Failed", "reason": "Evicted"})
-        )
-        await replicas.wait_lost()
-
-    with pytest.raises(SessionLost, match=r"it has ended .*Evicted"):
-        session.run(body)
     assert sidecars(cluster) == []
 
 

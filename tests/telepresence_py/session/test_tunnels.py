@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import trio
+import trio.testing
 
 from telepresence_py.model.errors import SessionLost
+from telepresence_py.session import tunnels as tunnels_module
 from telepresence_py.session.tunnels import Tunnels
 from telepresence_py.tunnel import bridge
 from tests.fakes.tunnel import FakePod
@@ -29,7 +31,7 @@ def test_new_connections_leave_by_a_tunnel_that_lives():
     bridge.run(main)
 
 
-def test_the_session_is_lost_with_its_last_tunnel_and_not_before():
+def test_a_session_without_successors_is_lost_with_its_last_tunnel_and_not_before():
     async def main():
         pods, tunnels = [FakePod(), FakePod()], Tunnels()
         for number, pod in enumerate(pods):
@@ -41,6 +43,77 @@ def test_the_session_is_lost_with_its_last_tunnel_and_not_before():
         pods[1].cut()
         with pytest.raises(SessionLost):
             await tunnels.wait_lost()
+
+    bridge.run(main)
+
+
+def test_a_followed_session_waits_for_the_next_tunnel_but_not_for_ever(monkeypatch):
+    monkeypatch.setattr(tunnels_module, "NEXT_SECONDS", 0.1)
+
+    async def main():
+        pods, tunnels = [FakePod(), FakePod()], Tunnels()
+        tunnels.followed = True
+        tunnels.add("pod-0", pods[0].tunnel())
+
+        async def wait():
+            with pytest.raises(SessionLost, match="too long"):
+                await tunnels.wait_lost()
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            pods[0].cut()
+            await tunnels.members[0].lost.wait()
+            tunnels.add("pod-1", pods[1].tunnel())
+            await trio.sleep(0.15)
+            pods[1].cut()
+            await trio.sleep(5)
+            raise AssertionError
+
+    bridge.run(main)
+
+
+def test_nothing_new_leaves_by_a_pod_that_is_going_while_there_is_another():
+    async def main():
+        pods, tunnels = [FakePod(), FakePod()], Tunnels()
+        for number, pod in enumerate(pods):
+            tunnels.add(f"pod-{number}", pod.tunnel())
+        first, second = tunnels.members
+        await tunnels.pass_on(_replica("pod-0"), ("10.1.2.4",))
+        assert tunnels.any_live() is second
+        assert pods[0].originals == ("10.1.2.4",)
+        assert not pods[0].left
+        pods[1].cut()
+        await second.lost.wait()
+        assert tunnels.any_live() is first
+
+    bridge.run(main)
+
+
+def test_what_attaches_to_tunnels_hears_of_those_to_come():
+    async def main():
+        pods, tunnels, heard = [FakePod(), FakePod()], Tunnels(), []
+        tunnels.add("pod-0", pods[0].tunnel())
+        tunnels.attach_to(heard.append)
+        tunnels.add("pod-1", pods[1].tunnel())
+        assert tuple(heard) == tunnels.members
+
+    bridge.run(main)
+
+
+def test_a_pod_reports_ready_once_the_child_serves():
+    async def main():
+        pod, tunnels, serves = FakePod(), Tunnels(), trio.Event()
+        tunnel = pod.tunnel()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tunnels.report_ready, tunnel)
+            tunnels.ready_when(serves.wait)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not pod.ready
+            serves.set()
+        with trio.fail_after(5):
+            while not pod.ready:  # noqa: ASYNC110  the message is under way
+                await trio.sleep(0.01)
 
     bridge.run(main)
 
