@@ -272,9 +272,9 @@ class Replicas:
             if on_original_ready is not None:
                 await on_original_ready(by_uid[one.uid], pod_addresses)
 
-        # one without an original serves alone: it stays until an original is there
         stand_ins = [
-            StandIn(one.pod_name, one.uid, one.adopted or one.original is None) for one in self.members
+            StandIn(one.pod_name, one.uid, one.adopted, alone=not one.adopted and one.original is None)
+            for one in self.members
         ]
         try:
             with one_error():
@@ -283,7 +283,7 @@ class Replicas:
             self._report(Event("restore-failed", str(error), Level.WARNING))
         else:
             self._restored = True
-            if any(one.adopted for one in stand_ins):
+            if any(one.adopted or one.alone for one in stand_ins):
                 self._report(Event("restored", f"Restored {self._plan.workload}"))
 
     def _heals_itself(self) -> str:

@@ -39,11 +39,15 @@ AGAIN_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class StandIn:
-    """A sidecar pod as a restore sees it. `adopted` may be True where it is not known."""
+    """A sidecar pod as a restore sees it. `adopted` may be True where it is not known.
+
+    `alone` is one that is held back and yet serves without an original, so that one is waited for.
+    """
 
     pod_name: str
     uid: str
     adopted: bool
+    alone: bool = False
 
 
 OnReplaced = Callable[[StandIn, tuple[str, ...]], Awaitable[None]]
@@ -68,33 +72,34 @@ class Restorer:
         Waits for an API server that is away until the caller's deadline. Originals that do not become Ready
         in time are reported, and the sidecars go all the same: nobody serves behind them any more.
         """
-        adopted = [one for one in stand_ins if one.adopted and self._lives(one)]
-        if adopted:
+        serving = [one for one in stand_ins if (one.adopted or one.alone) and self._lives(one)]
+        if serving:
             self._report(Event("restoring", f"Restoring {self._workload}"))
             found = await self._insist(partial(find_workload, self._cluster, self._workload, self._uid))
             if found is not None:
-                await self._bring_back(adopted, found, on_replaced)
+                await self._bring_back(serving, found, on_replaced)
         await self._remove(session)
 
     async def _bring_back(
-        self, adopted: list[StandIn], workload: Workload, on_replaced: OnReplaced | None
+        self, serving: list[StandIn], workload: Workload, on_replaced: OnReplaced | None
     ) -> None:
         async with trio.open_nursery() as nursery:
-            for one in adopted:
+            for one in serving:
                 release = partial(set_owners, self._cluster, one.pod_name, one.uid, [workload.holder])
-                nursery.start_soon(self._insist, release)
+                if one.adopted:
+                    nursery.start_soon(self._insist, release)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell_gates, self._board, partial(_is_original, workload), self._report)
-            await self._replace(adopted[: workload.replicas], workload, on_replaced)
+            await self._replace(serving[: workload.replicas], workload, on_replaced)
             nursery.cancel_scope.cancel()
 
     async def _replace(
-        self, adopted: list[StandIn], workload: Workload, on_replaced: OnReplaced | None
+        self, serving: list[StandIn], workload: Workload, on_replaced: OnReplaced | None
     ) -> None:
         """Each sidecar goes when another original is Ready; the caller removes those that wait in vain."""
         taken: set[str] = set()
         with trio.move_on_after(ORIGINAL_SECONDS) as patience:
-            for one in adopted:
+            for one in serving:
                 original = await self._await_original(workload, taken)
                 if not is_ready(original):
                     # it may be the sidecar itself that takes its room or its volume: waiting would never end
