@@ -169,7 +169,10 @@ class Follower:
     def _seen(self) -> frozenset[tuple[object, ...]]:
         """What of the pods matters: something may have to be done when it changes."""
         originals = ((pod["metadata"]["uid"], is_ready(pod)) for pod in self._originals())
-        ours = ((one.uid, one.is_ready(), one.lives(), one.adopted) for one in self._team.members)
+        ours = (
+            (one.uid, one.is_ready(), one.lives(), one.adopted, one.gone.is_set())
+            for one in self._team.members
+        )
         return frozenset((*originals, *ours, (self._team.may_adopt,)))
 
     def _changed_since(self, seen: frozenset[tuple[object, ...]]) -> bool | None:
@@ -184,13 +187,15 @@ class Follower:
         return in_place and not any(map(is_ready, self._originals()))
 
     async def _note_losses(self) -> None:
-        for one in [one for one in self._team.members if not one.lives()]:
-            self._last_owner = one.owner or self._last_owner
-            if one.failure:
+        for one in self._team.members:
+            if one.gone.is_set():
+                self._last_owner = one.owner or self._last_owner
+                if not one.dismissed and one.age() < SHORT_LIFE_SECONDS:
+                    self._setback(one.gone_reason)
+                self._team.forget(one)
+            elif one.failure and not one.dismissed:
+                self._setback(one.failure)
                 await self._team.dismiss(one)
-            if one.failure or (not one.dismissed and one.age() < SHORT_LIFE_SECONDS):
-                self._setback(one.failure or one.gone_reason)
-            self._team.forget(one)
 
     def _setback(self, reason: str) -> None:
         self._setbacks = [*self._setbacks[-99:], trio.current_time()]

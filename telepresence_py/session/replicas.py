@@ -146,6 +146,7 @@ class Replicas:
                 member, reason = await self._board.wait(self._newly_lost)
                 member.gone_reason = reason
                 member.gone.set()
+                self._board.wake()
                 if self._leaving or member.dismissed:
                     continue
                 if self._links is not None:
@@ -172,10 +173,13 @@ class Replicas:
         member.dismissed = True
         if self._links is not None:
             await self._links.pass_on(member, self._elsewhere(member))
-        await delete_pod(self._cluster, member.pod_name, member.uid)
+        try:
+            await delete_pod(self._cluster, member.pod_name, member.uid)
+        except TelepresenceError:
+            member.dismissed = False
+            raise
 
     def forget(self, member: Replica) -> None:
-        member.gone.set()
         self.members = tuple(one for one in self.members if one is not member)
 
     # --- inside -----------------------------------------------------------------------------------------
