@@ -144,7 +144,7 @@ def test_a_pushed_image_is_in_the_registry_and_remembered(pusher: Pusher, pushed
     image = reference(pusher.registry)
     assert pushed.code == 0, pushed.err
     digest, manifest = pusher.registry.manifest(f"team/{IMAGE_NAME}", __version__)
-    assert f"pinned {image}@{digest}" in pushed.err
+    assert f"pinned: {image}@{digest}" in pushed.err
     assert manifest["layers"]
     remembered = f'{SETTINGS}\n[contexts.tests]\nimage = "{image}"\n'
     assert pusher.settings.read_text() == remembered

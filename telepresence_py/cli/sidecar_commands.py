@@ -75,7 +75,7 @@ def push(registry: str, platform: str | None, insecure: bool, no_remember: bool,
         context = None if no_remember else _context(choice)
         platforms = _platforms(screen, choice, platform)
         digest = push_image(screen, reference, platforms, insecure)
-        screen.say(f"pushed {reference}, pinned {reference}@{digest}")
+        screen.say(f"pushed {reference}; pinned: {reference}@{digest}")
         if not no_remember:
             from telepresence_py.cli.remembering import remember_image
 

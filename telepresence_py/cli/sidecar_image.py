@@ -110,24 +110,27 @@ def images_here(screen: Screen, platforms: Sequence[str]) -> tuple[Builder, dict
 def save_image(screen: Screen, reference: str, platform: str, path: Path) -> None:
     """Write the image to a file as a docker-archive, which every runtime and tool reads.
 
-    The file is there whole or not at all. PreconditionFailed when it cannot be written.
+    The file is there whole or not at all; a save that was killed leaves FILE.partial, which the next one
+    replaces. PreconditionFailed when it cannot be written.
     """
     file = path.resolve()
     if (file.exists() and not file.is_file()) or not os.access(file.parent, os.W_OK):
         raise PreconditionFailed(f"cannot write {path}: name a file in a directory that you may write")
     builder = image_here(screen, reference, platform)
-    with tempfile.TemporaryDirectory(prefix=".telepresence-py-", dir=file.parent) as temporary:
-        archive = write_archive(screen, builder, reference, Path(temporary))
-        archive.replace(file)
+    partial = file.with_name(f"{file.name}.partial")
+    partial.unlink(missing_ok=True)  # a builder may add to what is there, or refuse to
+    try:
+        write_archive(screen, builder, reference, partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
     megabytes = file.stat().st_size / 1e6
     screen.say(f"saved {reference} for {platform} in {path} ({megabytes:.0f} MB)", Level.NOTICE)
 
 
-def write_archive(screen: Screen, builder: Builder, reference: str, directory: Path) -> Path:
-    """The image as a docker-archive in the directory."""
-    archive = directory / "image.tar"
+def write_archive(screen: Screen, builder: Builder, reference: str, archive: Path) -> None:
+    """The image as a docker-archive, a file that must not be there yet."""
     run_tool(screen, builder.save(reference, archive), f"saving {reference}")
-    return archive
 
 
 def _without_variant(platform: str) -> str:

@@ -75,7 +75,8 @@ def load_image(screen: Screen, reference: str, target: LoadTarget) -> None:
     builder = image_here(screen, reference, this_platform())
     done: list[str] = []
     with tempfile.TemporaryDirectory(prefix="telepresence-py-") as directory:
-        archive = write_archive(screen, builder, reference, Path(directory))
+        archive = Path(directory, "image.tar")
+        write_archive(screen, builder, reference, archive)
         for step in steps:
             screen.say(f"loading {reference} into {step.where}", Level.STEP)
             has_it = f" ({', '.join(done)} {'has' if len(done) == 1 else 'have'} it)" if done else ""

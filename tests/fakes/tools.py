@@ -23,7 +23,7 @@ names = [name for name in ("Dockerfile.sidecar", "pip/pip.conf") if name in file
 call = {{"words": words, "files": files, "texts": {{name: (context / name).read_text() for name in names}}}}
 for word in words:
     path = Path(word.removeprefix("docker-archive:").partition(":")[0])
-    if path.is_absolute() and path.suffix == ".tar":
+    if path.is_absolute() and ".tar" in path.name:
         if path.exists():
             call["archive"] = path.stat().st_size
             shutil.copy(path, home / "seen.tar")

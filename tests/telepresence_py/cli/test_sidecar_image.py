@@ -150,6 +150,7 @@ def test_a_saved_image_is_there_whole_or_not_at_all(tools, screen, tmp_path):
     tools.add("podman")
     tools.answer("inspect", out=f"{this_platform()}\n")
     file = tmp_path / "sidecar.tar"
+    (tmp_path / "sidecar.tar.partial").write_text("left by one that was killed")
     save_image(screen, DEFAULT_IMAGE, this_platform(), file)
     assert file.read_bytes() == (tools.directory / "image.tar").read_bytes()
     file.unlink()
