@@ -56,12 +56,37 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["swap", "plain", "-p", "70000:8080", "--", "true"], ["70000"]),
         (["swap", "plain", "--grace", "soon", "--", "true"], ["soon"]),
         (["swap", "a/b/c", "--", "true"], ["a/b/c"]),
+        (["swap", "./run.sh", "--verbose"], ["./run.sh", "--"]),
+        (["swap", "plain", "--gracce", "30s", "--", "true"], ["--gracce", "--grace"]),
+        (["swap", "plain", "-n", "", "--", "true"], ["''", "namespace"]),
+        (["swap", "plain", "-n", "a/b", "--", "true"], ["a/b", "namespace"]),
+        (["swap", "plain", "--context", "", "--", "true"], ["--context"]),
+        (["swap", "plain", "--image", "", "--", "true"], ["--image"]),
+        (["sidecar", "psuh"], ["psuh", "push"]),
+        (["sidecar", "load", "--to", "kinf"], ["kinf", "kind"]),
         (["swop", "plain"], ["swop", "swap"]),
         (["restore"], ["--all"]),
     ],
 )
 def test_a_malformed_command_line_is_usage(townsman: Product, arguments: list[str], words: list[str]) -> None:
     assert_refused(townsman.run(*arguments, seconds=5), 2, *words)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("/tmp", 126, ["/tmp", "directory"]),
+        ("/etc/passwd", 126, ["/etc/passwd"]),
+        ("", 127, ["''"]),
+        ("no-such-command-\udcff", 127, ["no-such-command"]),
+    ],
+)
+def test_what_is_no_command_is_refused_before_the_cluster_is_asked(
+    townsman: Product, untouched: Before, command: str, code: int, words: list[str]
+) -> None:
+    ended = townsman.run("swap", "plain", "--", command, seconds=5)
+    assert_refused(ended, code, *words)
+    assert "Reading" not in ended.err
 
 
 def test_an_unknown_workload_names_the_nearest(townsman: Product, untouched: Before) -> None:

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from telepresence_py.cli.options import check_identity, nearest
+from telepresence_py.cli.options import check_identity, nearest, parse_namespace
 from telepresence_py.cli.render import Screen, Wanted
+from telepresence_py.model.errors import BadUsage
 from telepresence_py.model.intent import ClusterChoice
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
@@ -30,15 +31,32 @@ class NearestGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def not_empty(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """For options whose empty value would otherwise mean what a variable that is not set does not say."""
+    if value == "":
+        raise BadUsage(f"{option.opts[-1]} is empty; give it a value, or leave it out")
+    return value
+
+
 def cluster_options(command: AnyCommand) -> AnyCommand:
     for option in (
         click.option(
             "--as-group", "as_groups", multiple=True, metavar="GROUP", help="With --as; repeatable."
         ),
         click.option("--as", "as_user", metavar="USER", help="Act as this user of the cluster."),
-        click.option("--kubeconfig", metavar="FILE", help="Kubeconfig instead of $KUBECONFIG."),
-        click.option("-n", "--namespace", metavar="NS", help="Namespace; the context's own without it."),
-        click.option("--context", metavar="NAME", help="Context; the current one without it."),
+        click.option(
+            "--kubeconfig", callback=not_empty, metavar="FILE", help="Kubeconfig instead of $KUBECONFIG."
+        ),
+        click.option(
+            "-n",
+            "--namespace",
+            type=parse_namespace,
+            metavar="NS",
+            help="Namespace; the context's own without it.",
+        ),
+        click.option(
+            "--context", callback=not_empty, metavar="NAME", help="Context; the current one without it."
+        ),
     ):
         command = option(command)
     return command
@@ -47,7 +65,9 @@ def cluster_options(command: AnyCommand) -> AnyCommand:
 def output_options(command: AnyCommand) -> AnyCommand:
     for option in (
         click.option("--debug", is_flag=True, help="Show where an error came from."),
-        click.option("--log-file", metavar="FILE", help="Append all news, details too, to FILE."),
+        click.option(
+            "--log-file", callback=not_empty, metavar="FILE", help="Append all news, details too, to FILE."
+        ),
         click.option("-v", "--verbose", is_flag=True, help="Show details, with times."),
         click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only."),
     ):

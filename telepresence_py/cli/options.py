@@ -29,6 +29,7 @@ _SECONDS_PER_UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _PLATFORMS = tuple(f"linux/{name}" for name in ("amd64", "arm64", "ppc64le", "riscv64", "s390x"))
 _ARCHITECTURE = re.compile(r"(amd64|arm64|arm|386|ppc64le|riscv64|s390x)(/v[0-9]+)?")
+_KIND = re.compile(r"[A-Za-z][A-Za-z0-9-]*(\.[A-Za-z0-9.-]+)?")  # with its API group, or without
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
@@ -48,8 +49,11 @@ def parse_target(word: str) -> Target:
     """`deploy/orders:app`, `deployments.apps/orders`, `orders`. The kind may be left out for a deployment."""
     workload, colon, container = word.partition(":")
     kind, slash, name = workload.rpartition("/")
-    if "/" in kind or (slash and not kind) or (colon and not container):
-        raise BadUsage(f"{word!r} does not name a workload; write KIND/NAME or KIND/NAME:CONTAINER")
+    if (slash and not _KIND.fullmatch(kind)) or (colon and not container):
+        raise BadUsage(
+            f"{word!r} does not name a workload; write KIND/NAME or KIND/NAME:CONTAINER, and your command "
+            "behind a --"
+        )
     if not _NAME.fullmatch(name) or (container and not _NAME.fullmatch(container)):
         raise BadUsage(
             f"{word!r} does not name a workload: names in Kubernetes are made of lower-case letters, digits, "
@@ -94,6 +98,16 @@ def check_identity(user: str | None, groups: Iterable[str]) -> None:
                 raise BadUsage(f"{option} {word!r} is not a name: it is empty or has a control character")
             if user is None:
                 raise BadUsage(f"{option} {word} needs --as USER too")
+
+
+def parse_namespace(word: str) -> str:
+    """A name that a namespace may have: a DNS label (RFC 1123)."""
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", word):
+        raise BadUsage(
+            f"--namespace: {word!r} is no name of a namespace, which has up to 63 lower-case letters, "
+            "digits and '-'; leave the option out for the context's own"
+        )
+    return word
 
 
 def parse_image(word: str) -> str:

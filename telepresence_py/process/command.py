@@ -31,6 +31,8 @@ def check_command(word: str, search_path: str) -> None:
     if any(os.path.isfile(path) and os.access(path, os.X_OK) for path in present):
         return
     if "/" in word:
+        if any(os.path.isdir(path) for path in present):
+            raise CommandNotExecutable(f"{word!r} is a directory, not a command")
         if present:
             raise CommandNotExecutable(not_executable(word))
         return

@@ -9,6 +9,7 @@ from telepresence_py.cli.options import (
     check_identity,
     nearest,
     parse_duration,
+    parse_namespace,
     parse_port,
     parse_ports,
     parse_target,
@@ -40,7 +41,7 @@ def test_a_target_names_kind_name_and_container(word, target):
 
 
 @pytest.mark.parametrize(
-    "word", ["", "/orders", "deployment/", "a/b/c", "orders:", "deployment/orders:", "Orders", "-x"]
+    "word", ["", "/orders", "deployment/", "a/b/c", "orders:", "deployment/orders:", "Orders", "-x", "./run"]
 )
 def test_what_names_no_workload_is_refused(word):
     with pytest.raises(BadUsage, match="does not name a workload"):
@@ -53,6 +54,13 @@ def test_what_names_no_workload_is_refused(word):
 def test_a_misspelt_kind_is_answered_with_the_nearest(word, meant):
     with pytest.raises(BadUsage, match=f"did you mean '{meant}'"):
         parse_target(word)
+
+
+def test_a_namespace_is_a_dns_label():
+    assert parse_namespace("team-1") == "team-1"
+    for word in ("", "Team", "a/b", "--", "a.b", "a" * 64, "-a", "\udcff"):
+        with pytest.raises(BadUsage, match="--namespace"):
+            parse_namespace(word)
 
 
 def test_a_target_prints_as_kind_and_name():

@@ -38,7 +38,7 @@ def test_a_file_that_is_no_program_cannot_be_executed(tmp_path):
 
 
 def test_a_directory_is_no_program(tmp_path):
-    with pytest.raises(CommandNotExecutable):
+    with pytest.raises(CommandNotExecutable, match="is a directory"):
         check_command(str(tmp_path), "/bin")
     (tmp_path / "tool").mkdir()
     with pytest.raises(CommandNotFound):
