@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import re
+import select
 import struct
 import subprocess
 import termios
@@ -39,13 +40,15 @@ class Terminal:
             **user.popen_arguments(),
         )
         os.close(theirs)
+        self._told_to_close, self._close_word = os.pipe()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
+        # a terminal that somebody reads from is not hung up by close(2)
         with contextlib.suppress(OSError):  # EIO: nobody has the other side open any more
-            while piece := os.read(self._ours, 65536):
-                self._seen += piece
+            while self._told_to_close not in select.select([self._ours, self._told_to_close], [], [])[0]:
+                self._seen += os.read(self._ours, 65536)
 
     @property
     def screen(self) -> str:
@@ -87,5 +90,8 @@ class Terminal:
     def close(self) -> None:
         """Hang up, as a window that is closed does; may be called twice."""
         if self._ours >= 0:
+            os.close(self._close_word)
+            self._reader.join()
+            os.close(self._told_to_close)
             os.close(self._ours)
             self._ours = -1

@@ -51,7 +51,7 @@ _UNDO = {Swap: "the original comes back", Run: "its pod is removed"}
 def converse(opening: Opening, screen: Screen) -> int:
     """Hold the session that `opening` asks for, to its end.
 
-    The exit code of the child, 128 + n when a signal ended it or the preparation.
+    The exit code of the child, minus n when signal n ended it or the preparation.
 
     Raises the TelepresenceError that ended the session, or that kept the command from being executed.
     """
@@ -174,7 +174,7 @@ class _Conversation:
         self._job_stack.close()
         self._job, self._kill_at = None, None
         self._screen.child_ended()
-        self._code = status if status >= 0 else 128 - status
+        self._code = status
         self._session.door.send(ChildEnded(status))
 
     def _end_child(self, grace_seconds: float) -> None:
@@ -207,7 +207,7 @@ class _Conversation:
         if received.number == signal.SIGTSTP:
             stop_self(signal.SIGTSTP)
         elif received.number in _ENDING:
-            self._code = 128 + received.number
+            self._code = -received.number
             self._session.door.send(Stop(signal.Signals(received.number).name))
             if received.number == signal.SIGINT:
                 self._interrupted()

@@ -110,12 +110,18 @@ cli.add_command(sidecar)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The console script. Exits with the code that model/errors.py gives to the error, or the child's."""
+    """The console script. Ends with the code that model/errors.py gives to the error, or as the child did."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in (words[: words.index("--")] if "--" in words else words)
     say = partial(_say, debug=debug)
     try:
         sys.exit(cli.main(words, prog_name="telepresence-py", standalone_mode=False) or 0)
+    except SystemExit as leaving:
+        if isinstance(leaving.code, int) and leaving.code < 0:
+            from telepresence_py.process.ending import end_by_signal
+
+            end_by_signal(-leaving.code)
+        raise
     except click.UsageError as error:
         say(error, f"{error.format_message()}{_hint(error)}")
         sys.exit(BadUsage.exit_code)

@@ -37,9 +37,9 @@ def test_the_exit_code_is_the_childs_after_the_restore(swapping):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV])
-def test_a_child_ended_by_a_signal_gives_128_plus_its_number(swapping, number):
+def test_a_child_that_a_signal_ended_ends_the_cli_by_it_too(swapping, number):
     code, _out, _err = swapping.finish("sh", "-c", f"kill -{number.value} $$")
-    assert code == 128 + number
+    assert code == -number
     assert swapping.heard()[2] == {"do": "child-ended", "status": -number}
 
 
@@ -150,7 +150,7 @@ def test_a_signal_before_the_child_ends_the_preparation(swapping, number):
         pass
     process.send_signal(number)
     out, _err = process.communicate(timeout=DEADLINE_SECONDS)
-    assert (process.returncode, out) == (128 + number, "")
+    assert (process.returncode, out) == (-number, "")
     assert swapping.heard_tags() == ["swap", "stop", "restored"]
     assert swapping.heard()[1]["reason"] == number.name
 
@@ -188,7 +188,7 @@ def test_in_the_background_of_a_script_an_interrupt_does_not_end_the_preparation
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=DEADLINE_SECONDS)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == -signal.SIGTERM
 
 
 def test_an_error_of_the_session_is_one_sentence_and_its_code(swapping):
