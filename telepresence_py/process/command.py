@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Mapping
 from typing import NoReturn
 
 from telepresence_py.model.errors import CommandNotExecutable, CommandNotFound
 
 _SHELL = "/bin/sh"
+_SHEBANG = re.compile(rb"#![ \t]*([^ \t\n\0]+)")
+_SHEBANG_BYTES = 256  # of which more are not looked at by the kernel
 # a directory of PATH that is missing or closed to us does not end the search
 _LOOK_FURTHER = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ESTALE, errno.ENODEV})
 
@@ -39,6 +42,18 @@ def check_command(word: str, search_path: str) -> None:
     if any(os.path.isfile(path) for path in present):
         raise CommandNotExecutable(not_executable(word))
     raise CommandNotFound(not_found(word))
+
+
+def interpreter_of(path: str) -> str | None:
+    """The program that a script's first line names (execve(2)); None for what is no script or unreadable."""
+    if not os.path.isfile(path):
+        return None
+    try:
+        with open(path, "rb") as file:
+            found = _SHEBANG.match(file.read(_SHEBANG_BYTES))
+    except OSError:
+        return None
+    return None if found is None else os.fsdecode(found[1])
 
 
 def execute(command: tuple[str, ...], environment: Mapping[str, str]) -> NoReturn:

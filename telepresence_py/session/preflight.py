@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from telepresence_py.cluster.client import Cluster
 from telepresence_py.isolation import enter
 from telepresence_py.model.errors import CommandNotFound
 from telepresence_py.model.network import Mount, NetworkView
+from telepresence_py.process.command import interpreter_of
 from telepresence_py.session.door import Door
 from telepresence_py.settings import read_settings
 
@@ -29,9 +31,22 @@ async def require_isolation() -> None:
 
 
 def require_command(command: tuple[str, ...], mounts: tuple[Mount, ...]) -> None:
-    """A path that the laptop does not have may still lie in a volume of the pod, else it is refused."""
+    """A path that the laptop does not have may still lie in a volume of the pod, else it is refused.
+
+    The same holds for the interpreter that a script of the laptop names.
+    """
     path = command[0]
-    if "/" not in path or os.path.lexists(path):
-        return
-    if not any(os.path.abspath(path).startswith(mount.path.rstrip("/") + "/") for mount in mounts):
+    if "/" in path and _is_nowhere(path, mounts):
         raise CommandNotFound(f"{path}: no such file here, nor in a volume of the pod; nothing was changed")
+    script = shutil.which(path)
+    interpreter = None if script is None else interpreter_of(script)
+    if interpreter is not None and _is_nowhere(interpreter, mounts):
+        raise CommandNotFound(
+            f"{path} wants to be run by {interpreter!r}, which is neither here nor in a volume of the pod; "
+            "nothing was changed"
+        )
+
+
+def _is_nowhere(path: str, mounts: tuple[Mount, ...]) -> bool:
+    below = (os.path.abspath(path).startswith(mount.path.rstrip("/") + "/") for mount in mounts)
+    return not os.path.lexists(path) and not any(below)

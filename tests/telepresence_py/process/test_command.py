@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from telepresence_py.model.errors import CommandNotExecutable, CommandNotFound
-from telepresence_py.process.command import candidates, check_command
+from telepresence_py.process.command import candidates, check_command, interpreter_of
 
 
 def test_a_word_with_a_slash_is_not_searched():
@@ -43,3 +43,21 @@ def test_a_directory_is_no_program(tmp_path):
     (tmp_path / "tool").mkdir()
     with pytest.raises(CommandNotFound):
         check_command("tool", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "interpreter"),
+    [
+        (b"#!/bin/sh\n", "/bin/sh"),
+        (b"#! /usr/bin/env -S python3 -u\n", "/usr/bin/env"),
+        (b"#!/bin/sh\r\n", "/bin/sh\r"),  # which is what the kernel looks for, in vain
+        (b"#!\n", None),
+        (b"", None),
+        (b"\x7fELF", None),
+        (b"#!/\xff", "/\udcff"),
+    ],
+)
+def test_a_script_names_its_interpreter(tmp_path, content, interpreter):
+    (tmp_path / "script").write_bytes(content)
+    assert interpreter_of(str(tmp_path / "script")) == interpreter
+    assert interpreter_of(str(tmp_path / "none")) is None
