@@ -1,8 +1,9 @@
 """The story of a session on the CLI's side: ask the session process, become a job's parent, return its code.
 
 preparing    the session reads, plans, creates; a signal now asks it to undo that: nothing ran yet
-running      the child has the terminal; the CLI forwards what was sent to it alone
-restoring    the child ended; the CLI waits until all is as it was, and returns the child's code
+running      a child has the terminal; the CLI forwards what was sent to it alone. With --keep or --restart
+             one may have ended and another follow
+restoring    the last child ended; the CLI waits until all is as it was, and returns the child's code
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import os
 import selectors
 import signal
 import sys
-import time
-from contextlib import ExitStack, closing
+from contextlib import closing
 
+from telepresence_py.cli.again import ONCE, Again
+from telepresence_py.cli.children import ENDING, Children
 from telepresence_py.cli.render import Screen
 from telepresence_py.model.door import (
     ChildEnded,
@@ -32,26 +34,23 @@ from telepresence_py.model.door import (
     Swap,
 )
 from telepresence_py.model.errors import InternalError, PreconditionFailed, TelepresenceError
-from telepresence_py.model.events import Level
 from telepresence_py.process.child import ChildSpec
 from telepresence_py.process.command import check_command
 from telepresence_py.process.door_socket import Arrival
-from telepresence_py.process.job import Job, SignalInbox, stop_self
+from telepresence_py.process.job import SignalInbox, stop_self
 from telepresence_py.process.kernel import SignalReceived
 from telepresence_py.process.records import runtime_directory
 from telepresence_py.process.session_process import SessionProcess, start_session_process
 
-_ENDING = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT})
 _LOST_GRACE_SECONDS = 5.0
-
-
+_FAREWELL = {Swap: "gives the workload back", Run: "removes the pod"}
 _UNDO = {Swap: "the original comes back", Run: "its pod is removed"}
 
 
-def converse(opening: Opening, screen: Screen) -> int:
+def converse(opening: Opening, screen: Screen, again: Again = ONCE) -> int:
     """Hold the session that `opening` asks for, to its end.
 
-    The exit code of the child, minus n when signal n ended it or the preparation.
+    The exit code of the last child, minus n when signal n ended it or the preparation.
 
     Raises the TelepresenceError that ended the session, or that kept the command from being executed.
     """
@@ -59,34 +58,32 @@ def converse(opening: Opening, screen: Screen) -> int:
     with SignalInbox() as inbox:
         session = start_session_process(runtime_directory())
         with closing(session.door):
-            return _Conversation(opening, screen, inbox, session).run()
+            return _Conversation(opening, screen, inbox, session).run(again)
 
 
 class _Conversation:
     def __init__(self, opening: Opening, screen: Screen, inbox: SignalInbox, session: SessionProcess) -> None:
         self._opening = opening
+        self.farewell = _FAREWELL[type(opening)]
         self._screen = screen
         self._inbox = inbox
         self._session = session
         self._selector = selectors.DefaultSelector()
-        self._job: Job | None = None
-        self._job_stack = ExitStack()
-        self._kill_at: float | None = None
+        self._children: Children
         self._code: int | None = None
         self._error: TelepresenceError | None = None
         self._interrupts = 0
         self._over = False
 
-    def run(self) -> int:
+    def run(self, again: Again) -> int:
         self._session.door.send(self._opening)
-        with self._selector, self._job_stack:
+        with self._selector, Children(again, self._screen, self._selector, self) as self._children:
             self._selector.register(self._session.door, selectors.EVENT_READ, self._on_door)
             self._selector.register(self._inbox, selectors.EVENT_READ, self._on_signals)
-            while not self._over or self._job is not None:
-                timeout = None if self._kill_at is None else max(0.0, self._kill_at - time.monotonic())
-                for key, _events in self._selector.select(timeout):
+            while not self._over or self._children.one_lives:
+                for key, _events in self._selector.select(self._children.timeout()):
                     key.data()
-                self._kill_if_due()
+                self._children.tick()
         if self._error is not None:
             raise self._error
         if self._code is None:
@@ -119,7 +116,7 @@ class _Conversation:
             case StartChild() as request:
                 self._start(request, arrival.descriptors)
             case StopChild(grace_seconds):
-                self._end_child(grace_seconds)
+                self._children.end(grace_seconds)
             case Ended():
                 self._session.forget()
                 self._end_of_session()
@@ -137,66 +134,40 @@ class _Conversation:
     def _end_of_session(self) -> None:
         self._over = True
         self._selector.unregister(self._session.door)
-        self._end_child(_LOST_GRACE_SECONDS)
+        self._children.end(_LOST_GRACE_SECONDS)
 
-    # the child
+    # the children
 
     def _start(self, request: StartChild, descriptors: tuple[int, ...]) -> None:
-        directory = _working_directory()
-        spec = ChildSpec(
-            command=self._opening.intent.command,
-            environment=request.environment,
-            directory=directory,
-            namespaces=dict(zip(request.namespaces, descriptors, strict=True)),
-            signal_mask=self._inbox.caller_mask,
-        )
-        try:
-            if self._code is not None or self._error is not None:
-                return  # asked to stop in the meantime
-            self._screen.child_begins()
-            self._job = self._job_stack.enter_context(Job(spec))
-        except TelepresenceError as error:
-            self._fail(error)
-            self._screen.child_ended()
-            self._session.door.send(ChildEnded(error.exit_code))
-            return
-        finally:
+        if self._code is not None or self._error is not None:  # asked to stop in the meantime
             for descriptor in descriptors:
                 os.close(descriptor)
-        self._session.door.send(ChildStarted(self._job.child.pid))
-        if self._job.child.directory != directory:
-            text = f"{directory} is hidden by the pod's files; the command began in /"
-            self._screen.say(text, Level.WARNING)
-
-    def _look_after_child(self) -> None:
-        if self._job is None or (status := self._job.poll()) is None:
             return
-        self._job_stack.close()
-        self._job, self._kill_at = None, None
-        self._screen.child_ended()
-        self._code = status
+        self._children.begin(
+            ChildSpec(
+                command=self._opening.intent.command,
+                environment=request.environment,
+                directory=_working_directory(),
+                namespaces=dict(zip(request.namespaces, descriptors, strict=True)),
+                signal_mask=self._inbox.caller_mask,
+            )
+        )
+
+    def first_child_started(self, pid: int) -> None:
+        self._session.door.send(ChildStarted(pid))
+
+    def children_over(self, status: int, error: TelepresenceError | None) -> None:
+        if error is not None:
+            self._fail(error)
+        else:
+            self._code = status
         self._session.door.send(ChildEnded(status))
-
-    def _end_child(self, grace_seconds: float) -> None:
-        if self._job is not None and self._kill_at is None:
-            self._job.terminate(signal.SIGTERM)
-            self._kill_at = time.monotonic() + grace_seconds
-
-    def _kill_if_due(self) -> None:
-        if self._job is not None and self._kill_at is not None and time.monotonic() >= self._kill_at:
-            self._kill_at = None
-            self._job.terminate(signal.SIGKILL)
 
     # what is sent to us
 
     def _on_signals(self) -> None:
-        job = self._job
-        for received in self._inbox.read():
-            if received.number == signal.SIGCHLD:
-                self._look_after_child()
-            elif job is not None:
-                job.deliver(received)  # even if it ended meanwhile: the signal was meant for it
-            elif self._code is None and self._error is None:
+        for received in self._children.take(self._inbox.read()):
+            if self._code is None and self._error is None:
                 self._while_preparing(received)
             else:
                 self._while_restoring(received)
@@ -206,8 +177,9 @@ class _Conversation:
             return  # nohup, or a job of a script in the background
         if received.number == signal.SIGTSTP:
             stop_self(signal.SIGTSTP)
-        elif received.number in _ENDING:
+        elif received.number in ENDING:
             self._code = -received.number
+            self._children.end(0)
             self._session.door.send(Stop(signal.Signals(received.number).name))
             if received.number == signal.SIGINT:
                 self._interrupted()

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from telepresence_py import __version__
+from telepresence_py.cli.again_options import again_choice, again_options
 from telepresence_py.cli.common import (
     CONTEXT_SETTINGS,
     NearestGroup,
@@ -41,6 +42,7 @@ def cli() -> None:
 @click.option("--image", type=parse_image, metavar="REF", help="Image of the sidecar.")
 @click.option("--ready", type=click.Choice(["listening", "now"]), default="listening", show_default=True,
               help="Take traffic once the command listens on every port, or at once.")  # fmt: skip
+@again_options
 @environment_options
 @cluster_options
 @output_options
@@ -52,11 +54,11 @@ def swap(target: str, command: tuple[str, ...], **options: Any) -> None:
     environment and files. KIND/ may be left out for a deployment. Without COMMAND your shell is run.
     """
     with screen_for(options) as screen:
-        intent = swap_intent(target, command, options)
+        intent, again = swap_intent(target, command, options), again_choice(options)
         from telepresence_py.cli.conversation import converse
         from telepresence_py.model.door import Swap
 
-        sys.exit(converse(Swap(intent), screen))
+        sys.exit(converse(Swap(intent), screen, again))
 
 
 def swap_intent(target: str, command: tuple[str, ...], options: dict[str, Any]) -> SwapIntent:

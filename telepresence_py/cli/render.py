@@ -78,6 +78,12 @@ class Screen:
         self.settle()
         self._write(f"{PREFIX}{question} [y/N] ")
 
+    def prompt(self, text: str) -> None:
+        """A line that waits for the user; shown even if `--quiet`."""
+        event = Event("waiting-for-user", text, Level.NOTICE)
+        self._write_log(event)
+        self._line(event)
+
     def child_begins(self) -> None:
         self.settle()
         self._child_runs = self._child_wrote = True

@@ -146,7 +146,7 @@ def _join_and_clone(spec: ChildSpec, pipe: int) -> NoReturn:
         for kind, flag in NAMESPACES.items():
             if kind in spec.namespaces:
                 kernel.setns(spec.namespaces[kind], flag)
-        child = _clone_sibling()
+        child = clone_sibling()
         if child == 0:
             _become(spec, pipe)
         _say(pipe, pid=child)
@@ -197,7 +197,7 @@ def _enter(directory: str) -> str:
     return directory
 
 
-def _clone_sibling() -> int:
+def clone_sibling() -> int:
     """clone(2) with CLONE_PARENT: a fork whose result is the child of our parent. Returns as fork does.
 
     Called with the interpreter's lock held (PyDLL), so that the copy owns it too; there are no other threads.

@@ -77,7 +77,7 @@ class Job:
 
     def __enter__(self) -> Self:
         self._terminal.__enter__()
-        self._had_foreground = self._terminal.foreground() == os.getpgrp()
+        self._had_foreground = self._terminal.is_ours
         self._witness.__enter__()
         try:
             self.child: Child = start_child(self._spec)
@@ -101,7 +101,7 @@ class Job:
         if received.number == signal.SIGCONT and self._terminal.is_there:
             if not self._in_our_group():
                 self._continue_group()
-        elif not (_was_typed(received) or self._has_it_already(received.number)):
+        elif not (was_typed(received) or self._has_it_already(received.number)):
             self.child.send(received.number)
 
     def terminate(self, number: int) -> None:
@@ -133,7 +133,7 @@ class Job:
     def _continue_group(self) -> None:
         """`fg` of a child that leads a group of its own: the shell gave the terminal to ours."""
         group = self.child.group()
-        if self._terminal.foreground() == os.getpgrp():
+        if self._terminal.is_ours:
             self._terminal.set_foreground(group)
         os.killpg(group, signal.SIGCONT)
 
@@ -148,11 +148,11 @@ class Job:
             self.child.send(signal.SIGCONT)
 
     def _take_foreground_back(self) -> None:
-        if self._had_foreground and self._terminal.foreground() != os.getpgrp():
+        if self._had_foreground and not self._terminal.is_ours:
             self._terminal.set_foreground(os.getpgrp())
 
 
-def _was_typed(received: SignalReceived) -> bool:
+def was_typed(received: SignalReceived) -> bool:
     """Whether the terminal sent it (^C, ^\\, ^Z, a new window size)."""
     return received.code > 0 and received.number not in (signal.SIGHUP, signal.SIGCONT)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import termios
+from contextlib import suppress
 from typing import Self
 
 
@@ -27,6 +29,14 @@ class Terminal:
     def is_there(self) -> bool:
         return self._fd >= 0
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether our process group is in its foreground."""
+        return self.foreground() == os.getpgrp()
+
+    def fileno(self) -> int:
+        return self._fd
+
     def foreground(self) -> int:
         """The process group in the foreground; 0 without a terminal, or after a hang-up."""
         try:
@@ -40,3 +50,41 @@ class Terminal:
                 os.tcsetpgrp(self._fd, group)
         except OSError:
             pass  # hung up, or the group is gone: nobody is left to type
+
+
+class SavedTerminal:
+    """How the terminal and our standard streams are now, to be given to the next child as the first had them.
+
+    A program that is killed leaves the terminal as it needed it (no echo, no newlines), and whoever set a
+    stream to not blocking has set it for all who share it.
+    """
+
+    def __init__(self) -> None:
+        self._modes = None
+        with Terminal() as terminal, suppress(termios.error):
+            if terminal.is_there:
+                self._modes = termios.tcgetattr(terminal.fileno())
+        self._blocking = {fd: os.get_blocking(fd) for fd in (0, 1, 2) if _is_open(fd)}
+
+    def restore(self) -> None:
+        """Put it back; the terminal only while our group has its foreground: else it is somebody else's."""
+        for fd, blocking in self._blocking.items():
+            with suppress(OSError):
+                os.set_blocking(fd, blocking)
+        with Terminal() as terminal, suppress(termios.error):
+            if self._modes is not None and terminal.is_ours:
+                termios.tcsetattr(terminal.fileno(), termios.TCSANOW, self._modes)
+
+
+def forget_typed(fd: int) -> None:
+    """Drop what was typed on the terminal and not read yet."""
+    with suppress(termios.error):
+        termios.tcflush(fd, termios.TCIFLUSH)
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True

@@ -43,14 +43,15 @@ KINDS = {"user": "user", "net": "net", "uts": "uts", "mnt": "mnt", "pid": "pid_f
 class Script:
     """`before`: "start" the child, "wait" to be asked to stop, "die", "crash", "fail", or "confirm" first.
     `while_running`: "wait" for its end, "stop-child", "fail", "die", or "end" too early.
-    `restoring` is a FIFO; the restore lasts until somebody opens it for writing. `hidden` is a directory that
-    is covered by an empty, unreachable one.
+    `later` and `restoring` are FIFOs: what happens `while_running` waits, and the restore lasts, until
+    somebody opens it for writing. `hidden` is a directory that is covered by an empty, unreachable one.
     """
 
     before: str = "start"
     while_running: str = "wait"
     namespaces: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+    later: str = ""
     restoring: str = ""
     hidden: str = ""
     grace_seconds: float = 5.0
@@ -106,6 +107,8 @@ class FakeSession:
 
     def accompany(self) -> None:
         self.say(News(Event("in-place", "in place", Level.STEP)))
+        if self.script.later:
+            os.close(os.open(self.script.later, os.O_RDONLY))
         match self.script.while_running:
             case "stop-child":
                 self.say(StopChild(self.script.grace_seconds))
