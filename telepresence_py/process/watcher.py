@@ -126,8 +126,14 @@ def _tell(task: Task, voice: Voice, lenient: bool = False, polling: str = "") ->
         ignore_permission_denied=lenient,
     )
     for group in changes:
-        if mattering := sorted(path for _kind, path in group if task.matters(path)):
-            voice.say(Changed(mattering[0]))
+        mattering = [
+            path
+            for kind, path in group
+            # a directory is modified by whatever is made in it, and that is told, too
+            if task.matters(path) and not (kind is watchfiles.Change.modified and os.path.isdir(path))
+        ]
+        if mattering:
+            voice.say(Changed(min(mattering)))
 
 
 def _reason(error: Exception) -> str:

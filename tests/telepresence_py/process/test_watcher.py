@@ -126,6 +126,7 @@ def test_at_the_kernels_limit_it_looks_itself_and_says_why(tmp_path, instances, 
         said = limited.stdout.readline()
         assert said.startswith("Watching(polling='")
         assert not said.startswith("Watching(polling='')")
+        (tmp_path / "b" / "new.py.swp").write_text("no source")
         (tmp_path / "b" / "new.py").write_text("1")
         limited.stdin.write("\n")
         limited.stdin.flush()
