@@ -14,7 +14,7 @@ from tests.fakes.session import make_namespaces
 from tests.fakes.waiting import wait_until
 
 STUBBORN = (
-    "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(1, b'1'); time.sleep(60)"
+    "import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.write(1, b'1');time.sleep(60)"
 )
 
 
