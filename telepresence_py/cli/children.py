@@ -242,7 +242,6 @@ class Children:
             return True  # nohup, or a job of a script in the background
         if received.number == signal.SIGTSTP:
             stop_self(signal.SIGTSTP)
-        elif received.number == signal.SIGCONT:
             self._prompt.renew()
         elif received.number == signal.SIGUSR1:
             self._start_now()
