@@ -95,7 +95,7 @@ def test_a_signal_that_was_sent_ends_a_kept_child_and_none_follows(swapping, num
     run = Run(swapping, COUNTED + "exec sleep 600", "--keep")
     run.says("run 1")
     run.send(number)
-    assert run.ends() == 128 + number
+    assert run.ends() == -number
     assert "starts it again" not in run.err
 
 
@@ -199,7 +199,7 @@ def test_a_signal_that_was_sent_is_no_crash(swapping):
     run = Run(swapping, COUNTED + "exec sleep 600", "--restart", "--watch", "/dev/null")
     run.says("run 1")
     run.send(signal.SIGTERM)
-    assert run.ends() == 128 + signal.SIGTERM
+    assert run.ends() == -signal.SIGTERM
     assert "run 2" not in run.out
 
 
@@ -233,7 +233,7 @@ def test_a_changed_file_starts_the_child_again(swapping):
     run.says("src/other.py changed")
     run.says("run 3")
     run.send(signal.SIGTERM)
-    assert run.ends() == 128 + signal.SIGTERM
+    assert run.ends() == -signal.SIGTERM
 
 
 def test_a_changed_file_starts_a_kept_child_that_waits(swapping):
@@ -307,7 +307,7 @@ def test_an_interrupt_reaches_the_kept_child_each_time_and_end_of_file_ends_the_
         person.types("\x03")
         person.expects(ENTER)
         person.types("\x04")
-        assert person.ends() == 128 + signal.SIGINT
+        assert person.ends() == -signal.SIGINT
 
 
 def test_an_interrupt_ends_a_child_that_is_restarted_for_good(swapping):
@@ -317,7 +317,7 @@ def test_an_interrupt_ends_a_child_that_is_restarted_for_good(swapping):
     ) as person:
         person.expects("begun")
         person.types("\x03")
-        assert person.ends() == 128 + signal.SIGINT
+        assert person.ends() == -signal.SIGINT
         assert person.seen.count("begun") == 1
 
 
@@ -330,7 +330,7 @@ def test_with_both_options_an_interrupt_is_no_crash(swapping):
         person.types("\x03")
         person.expects("ended by SIGINT; Enter, or a changed file, starts it again")
         person.types("\x03")
-        assert person.ends() == 128 + signal.SIGINT
+        assert person.ends() == -signal.SIGINT
 
 
 def test_what_was_typed_before_the_question_is_no_answer(swapping, tmp_path):
@@ -364,7 +364,7 @@ def test_every_child_finds_the_terminal_as_the_first_did(swapping):
         person.expects("modes")
         person.expects(ENTER)
         person.types("\x03")
-        assert person.ends() == 128 + signal.SIGKILL
+        assert person.ends() == -signal.SIGKILL
 
 
 def test_stop_and_foreground_work_for_every_child_and_for_the_question(swapping):
@@ -443,7 +443,7 @@ def test_a_shell_as_the_kept_child_gives_the_terminal_back_each_time(swapping):
         person.types("kill -9 $$\n")
         person.expects(f"ended by SIGKILL; {ENTER}")
         person.types("\x04")
-        assert person.ends() == 128 + signal.SIGKILL
+        assert person.ends() == -signal.SIGKILL
 
 
 def test_a_hang_up_ends_the_waiting(swapping):
