@@ -20,7 +20,7 @@ from telepresence_py.session.gates import tell_gates
 from telepresence_py.session.holding import create_all
 from telepresence_py.session.plan import SwapPlan
 from telepresence_py.session.podboard import PodBoard
-from telepresence_py.session.podstate import addresses, is_original, is_ready, is_sidecar
+from telepresence_py.session.podstate import addresses, is_finished, is_original, is_ready, is_sidecar
 from telepresence_py.session.rehearsal import rehearse
 from telepresence_py.session.replica import Replica
 from telepresence_py.session.restoring import Restorer, StandIn
@@ -101,7 +101,7 @@ class Replicas:
         self._report(Event("adopted", f"What is sent to {self._plan.workload} arrives in the local process"))
 
     async def wait_in_place(self) -> None:
-        """Return when the originals are gone; until then they compute on in their grace period.
+        """Return when the originals have ended; until then they compute on in their grace period.
 
         SessionLost when the sidecars were taken meanwhile and nobody follows, PreconditionFailed when no
         controller acts.
@@ -219,10 +219,13 @@ class Replicas:
             )
 
     def _remaining(self) -> list[Json]:
-        return [pod for uid, pod in self._board.pods.items() if uid in self._originals]
+        """Originals that may still compute. Of one that has ended the object stays until its node cleaned up."""
+        return [
+            pod for uid, pod in self._board.pods.items() if uid in self._originals and not is_finished(pod)
+        ]
 
     def _in_place(self) -> bool | None:
-        """As many originals are gone as sidecars were given away: any more were added by a scale-up."""
+        """As many originals have ended as sidecars were given away: any more were added by a scale-up."""
         if not any(member.lives() for member in self.members):
             if self._links is None:
                 raise SessionLost(

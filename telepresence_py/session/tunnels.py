@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from importlib import import_module
 from typing import NoReturn
 
 import trio
 
 from telepresence_py.model.errors import SessionLost, TelepresenceError
 from telepresence_py.session.replica import Replica
-from telepresence_py.tunnel.connection import open_tunnel
 from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.tunnel.keys import SessionKey
 
@@ -107,6 +107,11 @@ class Tunnels:
             del self._by_pod[pod_name]
 
 
+def _import_ssh() -> None:
+    """Takes a tenth of a second, which it may while a pod starts, and not before."""
+    import_module("telepresence_py.tunnel.connection")
+
+
 async def _hand_over(tunnel: Tunnel, addresses: tuple[str, ...]) -> bool:
     """False when the sidecar is lost: then it holds nothing any more."""
     if tunnel.lost.is_set():
@@ -162,6 +167,7 @@ class _Keeper:
     ) -> None:
         """Started once the tunnel stands; until then errors are raised."""
         self._tunnels.keepers += 1
+        _import_ssh()
         try:
             fingerprint = await replica.wait_running()
             await self._once(replica, fingerprint, task_status)
@@ -179,6 +185,8 @@ class _Keeper:
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """One link, until it is lost."""
+        from telepresence_py.tunnel.connection import open_tunnel
+
         async with open_tunnel(replica.dial, self._key, fingerprint, _CONNECT_SECONDS) as tunnel:
             self._tunnels.add(replica.pod_name, tunnel)
             task_status.started()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from telepresence_py.model.door import Ended
 from telepresence_py.model.errors import NoRights
 from telepresence_py.session.__main__ import verdict
@@ -30,3 +33,13 @@ def test_an_end_that_the_command_line_asked_for_is_no_error():
 def test_what_went_wrong_while_ending_is_told_all_the_same():
     error = ExceptionGroup("", [CliGone("SIGINT"), NoRights("may not delete pods")])
     assert verdict(error).error == "NoRights"
+
+
+def test_a_session_begins_without_what_only_tunnels_need():
+    """asyncssh and its like take a tenth of a second to import: there is time for that while the pod starts."""
+    program = (
+        "import sys, telepresence_py.session.__main__\n"
+        "print(sorted({'asyncssh', 'picows', 'kubernetes', 'oauthlib', 'requests'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -275,6 +275,30 @@ def test_in_place_is_said_when_the_originals_are_gone_and_who_is_still_ending_me
     session.run(body)
 
 
+def test_an_original_whose_containers_have_ended_is_not_waited_for_until_its_node_has_cleaned_up(
+    cluster, session
+):
+    with_orders(cluster)
+    cluster.lingering = lambda pod: SESSION_LABEL not in pod["metadata"]["labels"]
+
+    def end(pod):
+        pod["status"]["phase"] = "Succeeded"
+
+    def ending():
+        return [pod for pod in cluster.pods() if pod["metadata"].get("deletionTimestamp")]
+
+    async def body(replicas):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(in_place, replicas)
+            await until(ending)
+            assert "in-place" not in session.names
+            cluster.edit("pods", ending()[0]["metadata"]["name"], end)
+        assert session.names[-1] == "in-place"
+        assert ending()
+
+    session.run(body)
+
+
 def test_each_sidecar_hands_over_to_another_original_while_it_still_lives(cluster, session):
     with_orders(cluster, 2)
     seen = []
