@@ -219,7 +219,7 @@ class Replicas:
             )
 
     def _remaining(self) -> list[Json]:
-        """Originals that may still compute. Of one that has ended the object stays until its node cleaned up."""
+        """Originals that may still compute; of one that has ended, the object stays for a while."""
         return [
             pod for uid, pod in self._board.pods.items() if uid in self._originals and not is_finished(pod)
         ]

@@ -36,7 +36,7 @@ def test_what_went_wrong_while_ending_is_told_all_the_same():
 
 
 def test_a_session_begins_without_what_only_tunnels_need():
-    """asyncssh and its like take a tenth of a second to import: there is time for that while the pod starts."""
+    """asyncssh takes a tenth of a second to import: there is time for that while the pod starts."""
     program = (
         "import sys, telepresence_py.session.__main__\n"
         "print(sorted({'asyncssh', 'picows', 'kubernetes', 'oauthlib', 'requests'} & sys.modules.keys()))"
