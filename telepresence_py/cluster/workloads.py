@@ -224,9 +224,7 @@ async def _missing(cluster: Cluster, kind: str, name: str) -> Exception:
         return NamedObjectMissing(f'there is no {kind} "{name}" {where}')
     items = listed.json.get("items") or ()
     if not items:
-        namespace = await cluster.call(Call("get", NAMESPACES, cluster.namespace), accept={403, 404})
-        if namespace.status == 404:
-            return await _namespace_missing(cluster)
+        await require_namespace(cluster)
     if resource is not None:
         names = [item["metadata"]["name"] for item in items]
         return NamedObjectMissing(
@@ -240,8 +238,15 @@ async def _missing(cluster: Cluster, kind: str, name: str) -> Exception:
     return NamedObjectMissing(f'there is no replicaset of a {kind} "{name}" {where}{meant}')
 
 
+async def require_namespace(cluster: Cluster) -> None:
+    """NamedObjectMissing, with the nearest name, when there is no such namespace; who may not ask passes."""
+    answer = await cluster.call(Call("get", NAMESPACES, cluster.namespace), accept={403, 404})
+    if answer.status == 404:
+        raise await _namespace_missing(cluster)
+
+
 async def _namespace_missing(cluster: Cluster) -> NamedObjectMissing:
-    begin = f'There is no namespace "{cluster.namespace}" in the cluster of context "{cluster.context}"'
+    begin = f'there is no namespace "{cluster.namespace}" in the cluster of context "{cluster.context}"'
     listed = await cluster.call(Call("list", NAMESPACES), accept={403})
     if listed.status == 403:
         return NamedObjectMissing(f"{begin}: name another with -n")

@@ -12,7 +12,7 @@ from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.client import Cluster
 from telepresence_py.cluster.owners import is_held_back
 from telepresence_py.cluster.pods import list_pods, read_log
-from telepresence_py.cluster.workloads import find_workload
+from telepresence_py.cluster.workloads import find_workload, require_namespace
 from telepresence_py.model.errors import WorkloadHeld, one_error
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.session.podboard import PodBoard
@@ -44,8 +44,13 @@ class Leftover:
 
 
 async def list_leftovers(cluster: Cluster) -> tuple[Leftover, ...]:
-    """All sidecar pods of the cluster's chosen namespace: one request, and one for each that still runs."""
+    """All sidecar pods of the cluster's chosen namespace: one request, and one for each that still runs.
+
+    NamedObjectMissing when there is no such namespace.
+    """
     pods = (await list_pods(cluster, SESSION_LABEL)).items
+    if not pods:
+        await require_namespace(cluster)
     states: dict[str, str] = {}
 
     async def look(pod: Json) -> None:

@@ -27,6 +27,7 @@ SINCE = "2024-01-01T00:00:00Z"
 @pytest.fixture
 def cluster():
     with fake_cluster() as fake:
+        fake.add("namespaces", {"metadata": {"name": "shop"}})
         yield fake
 
 
@@ -119,6 +120,14 @@ def test_where_nothing_is_left_there_is_nothing_to_restore(run):
     done = run("restore", "orders")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "telepresence-py: nothing to restore for deployment/orders\n"
+
+
+@pytest.mark.parametrize("words", [("list",), ("restore", "orders"), ("restore", "--all")])
+def test_a_namespace_that_is_not_there_is_told_with_the_nearest(run, words):
+    done = run(*words, "-n", "shopp")
+    assert done.returncode == 66
+    assert 'there is no namespace "shopp"' in done.stderr
+    assert 'did you mean "shop"?' in done.stderr
 
 
 def test_what_a_session_left_is_removed(run, cluster):

@@ -17,6 +17,7 @@ LOST = "client lost\n"
 @pytest.fixture
 def cluster():
     with fake_cluster() as fake:
+        fake.add("namespaces", {"metadata": {"name": "shop"}})
         yield with_orders(fake, 2)
 
 
