@@ -24,7 +24,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Builder:
-    """A container tool; its methods are command lines. `tls` False asks for a registry without TLS."""
+    """A container tool; its methods are command lines."""
 
     name: str
 

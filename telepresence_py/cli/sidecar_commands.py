@@ -75,14 +75,14 @@ def push(registry: str, platform: str | None, insecure: bool, no_remember: bool,
         context = None if no_remember else _context(choice)
         platforms = _platforms(screen, choice, platform)
         digest = push_image(screen, reference, platforms, insecure)
-        screen.say(f"pushed {reference}; pinned: {reference}@{digest}")
+        screen.say(f"pushed {reference}" + (f"; pinned: {reference}@{digest}" if digest else ""))
         if not no_remember:
             from telepresence_py.cli.remembering import remember_image
 
             remember_image(settings.path, context, reference)
             whom = "every context" if context is None else f"context {context}"
             screen.say(f"remembered for {whom} in {settings.path}")
-            if IMAGE_VARIABLE in os.environ:
+            if os.environ.get(IMAGE_VARIABLE) not in (None, "", reference):
                 screen.say(f"{IMAGE_VARIABLE} is set and says otherwise", Level.WARNING)
 
 
@@ -168,6 +168,8 @@ def _platforms(screen: Screen, choice: ClusterChoice, word: str | None) -> tuple
     from telepresence_py.cli.node_platform import platforms_of_nodes
     from telepresence_py.cli.sidecar_image import this_platform
 
+    if choice.context or choice.kubeconfig:
+        _context(choice)  # a wrong name is told rather than this machine taken for its nodes
     if platforms := platforms_of_nodes(choice):
         return tuple(sorted(platforms))
     screen.say("the nodes' architecture cannot be read, so this machine's is taken; --platform says another")

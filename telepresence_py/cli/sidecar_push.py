@@ -43,8 +43,6 @@ _REFUSALS = (
         "log in by `{tool} login {registry}` with an account that may push there",
     ),
 )
-
-
 # what podman and buildah were doing on the way to the cause
 _DETOURS = re.compile(
     r'^Error: |pushing image ".*?" to ".*?": |trying to reuse blob \S+ at destination: '
@@ -52,10 +50,11 @@ _DETOURS = re.compile(
 )
 
 
-def push_image(screen: Screen, reference: str, platforms: Sequence[str], insecure: bool) -> str:
-    """Push this version's image as `reference`, as a list when it is for several platforms; its digest.
+def push_image(screen: Screen, reference: str, platforms: Sequence[str], insecure: bool) -> str | None:
+    """Push this version's image as `reference`, as a list when it is for several platforms.
 
-    What is not here yet is built. PreconditionFailed in the builder's words when the registry refuses.
+    Its digest, if the tool tells it. What is not here yet is built. PreconditionFailed in the builder's words
+    when the registry refuses.
     """
     builder, images = images_here(screen, platforms)
     if insecure and builder.is_docker:
@@ -69,7 +68,7 @@ def push_image(screen: Screen, reference: str, platforms: Sequence[str], insecur
         else:
             said = _push_list(screen, builder, images, reference, how)
         text = how.digest_file.read_text() if how.digest_file.exists() else said.text
-    return digest_in(text) or ""
+    return digest_in(text)
 
 
 def refusal(tool: str, reference: str, said: Said) -> str:
