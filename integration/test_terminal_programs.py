@@ -126,6 +126,25 @@ def test_a_repl_is_interrupted_and_lives_on(shell: Terminal, townsman: Product) 
     press(shell, "echo code $?.\n", r"code 0\.")
 
 
+def test_a_pipeline_is_one_job_with_the_child_in_its_middle(
+    shell: Terminal, townsman: Product, need: Need
+) -> None:
+    need("less")
+    shell.type(f"cat | {SWAP} sh -c 'echo ready; exec cat' | sed -u s/^/=/\n")
+    shell.wait_screen(r"^=ready", 60)
+    shell.wait_screen(r"In place: ", 60)
+    press(shell, "one\n", r"^=one\n")
+    press(shell, SUSPEND, r"Stopped(.*\n)*\$ ")
+    press(shell, "fg\n", r"fg\n.*cat \|")
+    press(shell, "two\n", r"^=two\n")
+    press(shell, INTERRUPT, BACK, 60)
+    press(shell, "echo codes ${PIPESTATUS[*]}.\n", r"codes 130\.")
+    shell.type(f"seq 200 | {SWAP} less\n")
+    shell.wait_screen(r"^23", 60)
+    press(shell, "G", r"200")
+    press(shell, "q", BACK, 60)
+
+
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "sys.exit(4)"])
 def test_a_child_that_ends_in_raw_mode_leaves_the_terminal_as_without_us(
     shell: Terminal, townsman: Product, end: str
