@@ -98,8 +98,10 @@ def injecting(request: pytest.FixtureRequest, namespace: Namespace, tmp_path: Pa
         cluster.kubectl("delete", "mutatingwebhookconfiguration", namespace.name)
 
 
-@pytest.mark.parametrize("injecting", ["/careful"], indirect=True)
-def test_an_injected_container_becomes_a_native_sidecar(injecting: Namespace, product: Product) -> None:
+@pytest.mark.parametrize("injecting", ["/careful", "/native"], indirect=True)
+def test_an_injected_container_is_a_native_sidecar_meanwhile(injecting: Namespace, product: Product) -> None:
+    """Whether it is injected as an ordinary container or as a native sidecar."""
+    (first,) = injecting.pods("app=meshed")
     before = remember(injecting, "meshed")
     with swapped(product, "meshed") as swap:
         pod = sidecar_pods(injecting, "meshed")[0]
@@ -108,12 +110,16 @@ def test_an_injected_container_becomes_a_native_sidecar(injecting: Namespace, pr
         assert [c["name"] for c in pod["spec"]["containers"]] == ["main"]
         address = pod["status"]["podIP"]
         assert json.loads(injecting.ask(f"http://{address}:8082/"))["who"] == "injected"
+        answer = swap.probe.ask("tcp", host=address, port=8082, send="GET / HTTP/1.0\r\n\r\n")
+        assert '"who": "injected"' in answer["received"]
         assert json.loads(injecting.ask("http://meshed/"))["who"] == "laptop"
         assert swap.end() == 0
     assert_restored(before)
     original = injecting.pods("app=meshed")[0]
     assert is_ready(original)
-    assert [c["name"] for c in original["spec"]["containers"]] == ["main", "injected"]
+    for kind in ("containers", "initContainers"):
+        names = [[one["name"] for one in pod["spec"].get(kind, [])] for pod in (first, original)]
+        assert names[0] == names[1]
 
 
 @pytest.mark.parametrize("injecting", ["/careless"], indirect=True)

@@ -92,6 +92,8 @@ def test_helpers_of_every_kind_live_on_beside_the_local_process(manned: Namespac
             assert swap.probe.content("/srv/shared/file") == b"filled\n"
             address = pod["status"]["podIP"]
             for name, port in (("ordinary", 8081), ("native", 8082)):
+                answer = swap.probe.ask("tcp", host=address, port=port, send="GET / HTTP/1.0\r\n\r\n")
+                assert f'"who": "{name}"' in answer["received"]
                 assert json.loads(manned.ask(f"http://{address}:{port}/"))["who"] == name
             assert swap.end() == 0
         assert_restored(before)

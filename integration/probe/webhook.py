@@ -3,7 +3,8 @@
     webhook.py CERTIFICATE KEY
 
 `careful` ones (path /careful) look whether it is there already, also among the native sidecars; `careless`
-ones (path /careless) add it to whatever has no ordinary container of that name. Standard library only.
+ones (path /careless) add it to whatever has no ordinary container of that name; `native` ones (path /native)
+look as the careful ones do, and add it as a native sidecar. Standard library only.
 """
 
 from __future__ import annotations
@@ -27,25 +28,30 @@ def injected(pod: dict[str, Any]) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "/probe/probe.py", "serve", "http:8082"],
         "env": [{"name": "PROBE_WHO", "value": "injected"}],
+        "ports": [{"containerPort": 8082}],
         "securityContext": model.get("securityContext", {}),
         "volumeMounts": [{"name": "probe", "mountPath": "/probe"}],
     }
 
 
-def patch(pod: dict[str, Any], careful: bool) -> list[dict[str, Any]]:
+def patch(pod: dict[str, Any], manner: str) -> list[dict[str, Any]]:
     """RFC 6902 operations for that pod."""
     there = list(pod["spec"]["containers"])
-    if careful:
+    if manner != "careless":
         there += pod["spec"].get("initContainers", [])
     if any(container["name"] == "injected" for container in there):
         return []
+    if manner == "native":
+        native = injected(pod) | {"restartPolicy": "Always"}
+        earlier = pod["spec"].get("initContainers", [])
+        return [{"op": "add", "path": "/spec/initContainers", "value": [native, *earlier]}]
     return [{"op": "add", "path": "/spec/containers/-", "value": injected(pod)}]
 
 
 class Review(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["request"]
-        operations = patch(request["object"], self.path.startswith("/careful"))
+        operations = patch(request["object"], self.path.strip("/").partition("?")[0])
         response = {
             "uid": request["uid"],
             "allowed": True,

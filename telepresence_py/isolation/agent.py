@@ -95,7 +95,7 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
     die_with_parent(signal.SIGTERM)
     if os.getppid() != session:
         sys.exit("the session process ended meanwhile")
-    sockets, notices = network.bring_up(view.addresses)
+    sockets, notices = network.bring_up(view.addresses, view.helper_ports)
     diagnoses = diagnosis.open_wire()
     if diagnoses is not None:
         sockets.append(("diagnosis", diagnoses))

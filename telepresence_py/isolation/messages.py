@@ -50,6 +50,7 @@ def encode_view(view: NetworkView) -> bytes:
             "volume_paths": view.volume_paths,
             "volume_files": _as_text(view.volume_files),
             "writable_volume_paths": sorted(view.writable_volume_paths),
+            "helper_ports": view.helper_ports,
         }
     ).encode()
 
@@ -63,6 +64,7 @@ def decode_view(data: bytes) -> NetworkView:
         volume_paths=tuple(fields["volume_paths"]),
         volume_files=_as_bytes(fields["volume_files"]),
         writable_volume_paths=frozenset(fields["writable_volume_paths"]),
+        helper_ports=tuple(fields["helper_ports"]),
     )
 
 

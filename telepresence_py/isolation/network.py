@@ -34,7 +34,9 @@ def pack(address: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
 
-def bring_up(addresses: Iterable[str]) -> tuple[list[tuple[str, socket.socket]], list[str]]:
+def bring_up(
+    addresses: Iterable[str], helper_ports: tuple[int, ...] = ()
+) -> tuple[list[tuple[str, socket.socket]], list[str]]:
     """Interface, addresses, routes, capture, sockets. Returns the sockets, named, and notices.
 
     A family in which the pod has no address gets no route: connecting in it fails at once, as in the pod.
@@ -57,7 +59,7 @@ def bring_up(addresses: Iterable[str]) -> tuple[list[tuple[str, socket.socket]],
                 route = add_anyip_route(socket.if_nametoindex("lo"), own[0])
                 netlink_socket.exchange(netlink_socket.ROUTE, [route])
         with taking(Step.CAPTURE):
-            capture = Capture(family, own, CAPTURE_PORT, LOOPBACK_PORT)
+            capture = Capture(family, own, CAPTURE_PORT, LOOPBACK_PORT, helper_ports)
             netlink_socket.exchange(netlink_socket.NETFILTER, capture_requests(capture))
         with taking(Step.LISTENERS):
             sockets += _open_sockets(family, is_captured=bool(own))

@@ -4,6 +4,7 @@ In the words of nft(8), for IPv4:
 
     table ip telepresence { chain capture { type filter hook prerouting priority mangle
       ip daddr != 127.0.0.0/8 ip daddr < 224.0.0.0 ip daddr != <pod addresses> meta l4proto tcp tproxy to :P
+      ip daddr <pod address> meta l4proto tcp th dport <helper port> tproxy to :P
       the same for udp
       ip daddr 127.0.0.0/8 meta l4proto tcp socket wildcard <= 1 accept
       ip daddr 127.0.0.0/8 meta l4proto tcp tproxy to :Q } }
@@ -44,13 +45,15 @@ _ACCEPT = 1
 _TCP, _UDP = 6, 17
 _EQUAL, _NOT_EQUAL, _LESS, _LESS_OR_EQUAL = 0, 1, 2, 3
 _NETWORK_HEADER = 1
+_TRANSPORT_HEADER = 2
 _META_L4PROTO = 16
 _SOCKET_WILDCARD = 2
 
 
 @dataclass(frozen=True)
 class Capture:
-    """What goes where in one family. `pod_addresses` (packed) stay; without any, only loopback is captured.
+    """What goes where in one family. `pod_addresses` (packed) stay, but for their `helper_ports`; without any
+    address, only loopback is captured.
 
     `port` is the transparent listener and UDP socket, `loopback_port` the listener for what nobody inside
     answers on loopback.
@@ -60,6 +63,7 @@ class Capture:
     pod_addresses: tuple[bytes, ...]
     port: int
     loopback_port: int
+    helper_ports: tuple[int, ...] = ()
 
 
 def capture_requests(capture: Capture) -> list[Request]:
@@ -100,6 +104,11 @@ def _rules(capture: Capture) -> list[tuple[str, list[bytes]]]:
                 *_to_port(capture.family, capture.port),
             ]
             rules.append(("nftables rule with tproxy", expressions))
+            rules += [
+                ("nftables rule with tproxy for a helper", _to_helper(capture, address, protocol, port))
+                for address in capture.pod_addresses
+                for port in capture.helper_ports
+            ]
     loopback_tcp = [*_is_loopback(capture.family), *_is_protocol(_TCP)]
     # `wildcard` is 0 or 1 where a socket is found, and ends the rule where none is
     answered_inside = [_socket_wildcard(), _compare(_LESS_OR_EQUAL, b"\x01"), _verdict(_ACCEPT)]
@@ -125,6 +134,17 @@ def _is_foreign(capture: Capture) -> list[bytes]:
         tests += [_destination(family, 16), _compare(_NOT_EQUAL, _V6_LOOPBACK)]
     tests.append(_destination(family, len(capture.pod_addresses[0])))
     return tests + [_compare(_NOT_EQUAL, address) for address in capture.pod_addresses]
+
+
+def _to_helper(capture: Capture, address: bytes, protocol: int, port: int) -> list[bytes]:
+    return [
+        _destination(capture.family, len(address)),
+        _compare(_EQUAL, address),
+        *_is_protocol(protocol),
+        _destination_port(),
+        _compare(_EQUAL, struct.pack(">H", port)),
+        *_to_port(capture.family, capture.port),
+    ]
 
 
 def _is_protocol(protocol: int) -> list[bytes]:
@@ -158,8 +178,16 @@ def _expression(name: str, *attributes: bytes) -> bytes:
 
 def _destination(family: int, length: int) -> bytes:
     """The first bytes of the destination address, into register 1."""
-    offset = 16 if family == AF_INET else 24
-    where = (attribute(2, _be32(_NETWORK_HEADER)), attribute(3, _be32(offset)), attribute(4, _be32(length)))
+    return _payload(_NETWORK_HEADER, 16 if family == AF_INET else 24, length)
+
+
+def _destination_port() -> bytes:
+    """Of TCP and UDP, into register 1."""
+    return _payload(_TRANSPORT_HEADER, 2, 2)
+
+
+def _payload(header: int, offset: int, length: int) -> bytes:
+    where = (attribute(2, _be32(header)), attribute(3, _be32(offset)), attribute(4, _be32(length)))
     return _expression("payload", attribute(1, _be32(1)), *where)
 
 

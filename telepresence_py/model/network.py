@@ -45,7 +45,8 @@ class NetworkView:
     `files` maps absolute paths (/etc/resolv.conf, /etc/hosts, ...) to contents that are bound over.
     `volume_paths` are directories to be made at the pod's own paths, each an empty tmpfs that the session
     fills through a directory fd; `volume_files` are single files (subPath) given with their contents.
-    Volumes are read-only to the child but for those in `writable_volume_paths`.
+    Volumes are read-only to the child but for those in `writable_volume_paths`. At `helper_ports` of the
+    pod's addresses other containers of the pod answer, and not the child.
     """
 
     hostname: str
@@ -54,6 +55,7 @@ class NetworkView:
     volume_paths: tuple[str, ...] = ()
     volume_files: dict[str, bytes] = field(default_factory=dict)
     writable_volume_paths: frozenset[str] = frozenset()
+    helper_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,16 @@ def used_ports(spec: Json) -> set[int]:
     return used
 
 
+def helper_ports(spec: Json, container: str, ports: Iterable[PortMap]) -> tuple[int, ...]:
+    """The ports that other containers of a pod declare, less those on which the child answers instead."""
+    helpers = (
+        *(one for one in spec.get("initContainers") or () if one.get("restartPolicy") == "Always"),
+        *(one for one in spec["containers"] if one["name"] != container),
+    )
+    declared = {port["containerPort"] for one in helpers for port in one.get("ports") or ()}
+    return tuple(sorted(declared - {port.child_port for port in ports}))
+
+
 def mounts_of(spec: Json, container: str) -> tuple[Mount, ...]:
     """The container's volume mounts, from a living pod, so that what admission mounts is among them."""
     kinds = {

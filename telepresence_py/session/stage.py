@@ -36,12 +36,13 @@ HOSTS = "/etc/hosts"
 @dataclass(frozen=True)
 class Scene:
     """What the stage is set for: the child's command, where its connections come from, its volumes, and what
-    the user wants of its environment."""
+    the user wants of its environment. On `helper_ports` other containers of its pod answer."""
 
     command: tuple[str, ...]
     ports: tuple[PortMap, ...]
     mounts: tuple[Mount, ...]
     environment: EnvironmentChoice
+    helper_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ async def set_stage(
     mounts = _volumes_to_copy(scene, report)
     copies = await ask_for(nursery, tunnel, tunnels.any_live, mounts, report)
     async with AsyncExitStack() as stack:
-        inside = await stack.enter_async_context(enter(_view(tunnel.facts, copies), report))
+        inside = await stack.enter_async_context(enter(_view(scene, tunnel.facts, copies), report))
         await copies.fill(inside.volume_directories)
         inbound = await _serve(stack, nursery, scene.ports, tunnels, inside)
         environment = _environment(scene.environment, tunnel.facts, report)
@@ -105,7 +106,7 @@ def _laptop_paths(command: tuple[str, ...]) -> list[str]:
     return [os.getcwd(), os.path.expanduser("~"), os.path.dirname(os.path.abspath(program))]
 
 
-def _view(facts: PodFacts, copies: Copies) -> NetworkView:
+def _view(scene: Scene, facts: PodFacts, copies: Copies) -> NetworkView:
     return NetworkView(
         hostname=facts.hostname,
         addresses=facts.addresses,
@@ -113,6 +114,7 @@ def _view(facts: PodFacts, copies: Copies) -> NetworkView:
         volume_paths=copies.directories,
         volume_files=copies.files,
         writable_volume_paths=copies.writable,
+        helper_ports=scene.helper_ports,
     )
 
 

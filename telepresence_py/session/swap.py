@@ -12,14 +12,13 @@ from telepresence_py.cluster.client import Cluster, open_cluster
 from telepresence_py.cluster.workloads import read_workload
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import SwapIntent
-from telepresence_py.model.network import Mount
 from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
 from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
 from telepresence_py.session.performance import perform
 from telepresence_py.session.plan import SwapPlan, plan_swap
-from telepresence_py.session.podspec import mounts_of
+from telepresence_py.session.podspec import helper_ports, mounts_of
 from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
 from telepresence_py.session.recording import recorded
 from telepresence_py.session.replicas import Replicas, hold_replicas
@@ -85,7 +84,7 @@ async def _stand_in(
         tunnels.followed = True
         await replicas.follow(tunnels)
 
-    scene = Scene(intent.command, plan.ports, _mounts(plan, replicas), intent.environment)
+    scene = _scene(intent, plan, replicas)
     in_place = partial(_take_place, intent, plan, replicas, tunnels, door.report)
     await perform(door, scene, tunnels, follow, in_place)
 
@@ -103,10 +102,17 @@ async def _take_place(
     await replicas.wait_in_place()
 
 
-def _mounts(plan: SwapPlan, replicas: Replicas) -> tuple[Mount, ...]:
-    """Those of the pod that stands there now: where there was none before, admission has added some."""
+def _scene(intent: SwapIntent, plan: SwapPlan, replicas: Replicas) -> Scene:
+    """As the pod that stands there now has it: admission adds mounts and helpers to the template's."""
     pod = replicas.members[0].pod
-    return plan.mounts if pod is None else mounts_of(pod["spec"], plan.container)
+    spec = plan.replicas[0].plain_pod["spec"] if pod is None else pod["spec"]
+    return Scene(
+        intent.command,
+        plan.ports,
+        mounts_of(spec, plan.container),
+        intent.environment,
+        helper_ports(spec, plan.container, plan.ports),
+    )
 
 
 def _pods(replicas: Replicas) -> str:

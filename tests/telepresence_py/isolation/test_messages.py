@@ -31,6 +31,7 @@ def test_a_view_arrives_whole() -> None:
         ("/data", "/cache"),
         {"/etc/secret": bytes(range(256))},
         frozenset({"/cache"}),
+        (8081, 8125),
     )
     assert messages.decode_view(messages.encode_view(view)) == view
 

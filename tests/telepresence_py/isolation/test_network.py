@@ -114,6 +114,34 @@ def test_a_service_on_a_port_on_which_the_child_listens_too_is_reached() -> None
 
 
 @each_user
+@pytest.mark.parametrize("own", [POD_V4, POD_V6])
+def test_helpers_of_the_pod_answer_at_its_own_address_and_nobody_else_does(user: str, own: str) -> None:
+    def ask() -> tuple[str, str, str]:
+        with socket.create_server(
+            (own, 8080), family=socket.AF_INET6 if ":" in own else socket.AF_INET
+        ) as at:
+            at.settimeout(5)
+            reached = connect(own, 8081), connect(own, 8082)
+            with socket.create_connection((own, 8080), 5):
+                return *reached, str(at.accept()[1][0])
+
+    told = f"captured {own} 8081 {own}"
+    assert call_inside(user, ask, helper_ports=(8081,)) == (told, "ECONNREFUSED", own)
+
+
+@pytest.mark.parametrize("own", [POD_V4, POD_V6])
+def test_a_helper_answers_datagrams_at_the_pods_own_address(own: str) -> None:
+    def ask() -> str:
+        with socket.socket(socket.AF_INET6 if ":" in own else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(5)
+            sock.connect((own, 8125))
+            sock.send(b"count")
+            return sock.recv(1000).decode()
+
+    assert call_inside("plain", ask, helper_ports=(8125,)) == f"captured {own} 8125 {own} count"
+
+
+@each_user
 def test_a_family_in_which_the_pod_has_no_address_fails_at_once(user: str) -> None:
     both = lambda: (connect(FAR_V4, 80), connect(FAR_V6, 80))  # noqa: E731
     assert call_inside(user, both, addresses=(POD_V4,)) == (f"captured {FAR_V4} 80 {POD_V4}", "ENETUNREACH")

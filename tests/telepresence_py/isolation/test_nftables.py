@@ -21,6 +21,13 @@ def test_without_an_address_only_loopback_is_captured() -> None:
     assert all(bytes(15) + b"\x01" in rule.body for rule in rules)
 
 
+def test_each_port_of_a_helper_is_captured_at_each_address_of_the_pod() -> None:
+    requests = capture_requests(Capture(2, (V4, ALSO_V4), 64998, 64999, (8081, 8082)))
+    rules = [request for request in requests if request.what == "nftables rule with tproxy for a helper"]
+    assert len(rules) == 8
+    assert sum(struct.pack(">H", 8082) in rule.body and V4 in rule.body for rule in rules) == 2  # TCP and UDP
+
+
 def test_every_address_of_the_pod_is_left_alone() -> None:
     requests = capture_requests(Capture(2, (V4, ALSO_V4), 64998, 64999))
     captured = [request for request in requests if request.what == "nftables rule with tproxy"]
