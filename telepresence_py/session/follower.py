@@ -37,8 +37,8 @@ from telepresence_py.session.following import (
     pause_before_next,
 )
 from telepresence_py.session.holding import create_one, require_no_rival
-from telepresence_py.session.manifest import lock_name, plain_pod
-from telepresence_py.session.plan import SwapPlan
+from telepresence_py.session.manifest import lock_name, on_node, plain_pod
+from telepresence_py.session.plan import SwapPlan, node_beside
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podspec import used_ports
 from telepresence_py.session.podstate import is_original, is_ready
@@ -227,7 +227,7 @@ class Follower:
         owner = self._owners[step.owner]
         try:
             name = self._free_name(owner)
-            manifest = (await self._form(owner, name))(name)
+            manifest = self._beside(step.original, owner, (await self._form(owner, name))(name))
             original = step.original.name if step.original else None
             await create_one(
                 self._cluster, self._plan, manifest, lambda pod: self._joined(pod, owner, original)
@@ -243,6 +243,12 @@ class Follower:
             self._setback(str(error))
             return False
         return True
+
+    def _beside(self, original: Original | None, owner: PodOwner, manifest: Json) -> Json:
+        """Bound to the original's node if both need a volume of that node."""
+        pod = None if original is None else self._board.pods.get(original.uid)
+        node = None if pod is None else node_beside(pod, owner, self._plan.claims)
+        return manifest if node is None else on_node(manifest, node)
 
     def _joined(self, pod: Json, owner: PodOwner, original: str | None) -> None:
         member = self._team.join(pod, owner.uid, original)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.owners import PodOwner, Workload, controller_uid
@@ -19,7 +20,6 @@ from telepresence_py.session.podspec import (
     free_ports,
     map_ports,
     mounts_of,
-    only_on_one_node,
     require_room,
     require_shared,
     unserved,
@@ -62,7 +62,8 @@ class ReplicaPlan:
 
 @dataclass(frozen=True)
 class SwapPlan:
-    """`target` is the workload as it was read. `notices` are for the user, one line each.
+    """`target` is the workload as it was read, `claims` the access modes of its claims as far as they are
+    known. `notices` are for the user, one line each.
 
     The first replica's name is the first to be taken: who has it has the workload.
     """
@@ -75,6 +76,7 @@ class SwapPlan:
     notices: tuple[str, ...]
     shape: SidecarShape
     replicas: tuple[ReplicaPlan, ...]
+    claims: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def workload(self) -> str:
@@ -155,7 +157,8 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
         shape=SidecarShape(
             choice.name, intent.image or DEFAULT_IMAGE, config, workload, identity.since, target.holder
         ),
-        replicas=tuple(replica for one in serving for replica in _replicas(one, snapshot)),
+        replicas=tuple(replica for one in serving for replica in _replicas(one, snapshot.claims)),
+        claims=snapshot.claims,
     )
 
 
@@ -221,13 +224,22 @@ def _newest(workload: Workload) -> _Serving:
     return _Serving(workload.newest)
 
 
-def _replicas(serving: _Serving, snapshot: WorkloadSnapshot) -> list[ReplicaPlan]:
+def node_beside(original: Json, owner: PodOwner, claims: Mapping[str, frozenset[str]]) -> str | None:
+    """The only node on which a sidecar of that owner can run beside the original; None for any.
+
+    A claim of which nothing is known is taken for the commonest: ReadWriteOnce.
+    """
+    shared = {"ReadWriteMany", "ReadOnlyMany"}
+    bound = any(not claims.get(name, frozenset()) & shared for name in owner.claims)
+    return original["spec"].get("nodeName") if bound else None
+
+
+def _replicas(serving: _Serving, claims: Mapping[str, frozenset[str]]) -> list[ReplicaPlan]:
     """One for each pod that the owner has: it removes the not Ready ones before the Ready ones.
 
     One that replaces nobody for an owner without pods: given to it, it would be removed at once.
     """
     originals: list[Json] = [*serving.originals] or [{"metadata": {}, "spec": {}}]
-    pinned = only_on_one_node(snapshot.claims[name] for name in serving.owner.claims)
     return [
         ReplicaPlan(
             pod_name=lock_name(serving.owner.name, number),
@@ -235,7 +247,7 @@ def _replicas(serving: _Serving, snapshot: WorkloadSnapshot) -> list[ReplicaPlan
             original=original["metadata"].get("name"),
             original_uid=original["metadata"].get("uid"),
             plain_pod=plain_pod(serving.owner),
-            node=original["spec"].get("nodeName") if pinned else None,
+            node=node_beside(original, serving.owner, claims),
         )
         for number, original in enumerate(originals, start=1)
     ]

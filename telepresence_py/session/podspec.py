@@ -136,14 +136,6 @@ def require_shared(workload: str, claims: Mapping[str, frozenset[str]]) -> None:
             )
 
 
-def only_on_one_node(claims: Iterable[frozenset[str]]) -> bool:
-    """Whether a pod with claims of these access modes must run where another runs that has them.
-
-    What is not known, for want of the right to read the claim, is taken for the commonest: ReadWriteOnce.
-    """
-    return any(not modes & {"ReadWriteMany", "ReadOnlyMany"} for modes in claims)
-
-
 def free_ports(specs: Iterable[Json], more: Iterable[int]) -> tuple[int, int]:
     """Two ports that no container of these pods is known to use: for the tunnel and for health."""
     used = set(more).union(*map(used_ports, specs))

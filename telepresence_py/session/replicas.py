@@ -196,7 +196,8 @@ class Replicas:
     def _elsewhere(self, member: Replica) -> tuple[str, ...]:
         """The addresses of another Ready pod of the workload: one of ours if possible."""
         ours = [one.pod for one in self.members if one is not member and one.lives() and one.is_ready()]
-        theirs = [pod for pod in self._board.pods.values() if is_original(pod) and is_ready(pod)]
+        has = self._plan.target.has
+        theirs = [pod for pod in self._board.pods.values() if is_original(pod) and has(pod) and is_ready(pod)]
         return next((addresses(pod) for pod in (*ours, *theirs) if pod is not None), ())
 
     def _newly_lost(self) -> tuple[Replica, str] | None:

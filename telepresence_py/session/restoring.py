@@ -22,6 +22,7 @@ from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import (
     addresses,
     is_finished,
+    is_original,
     is_ready,
     is_sidecar,
     trouble,
@@ -89,7 +90,7 @@ class Restorer:
                 if one.adopted:
                     nursery.start_soon(self._insist, release)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(tell_gates, self._board, partial(_is_original, workload), self._report)
+            nursery.start_soon(tell_gates, self._board, partial(_is_one_of, workload), self._report)
             await self._replace(serving[: workload.replicas], workload, on_replaced)
             nursery.cancel_scope.cancel()
 
@@ -164,7 +165,7 @@ class Restorer:
         return pod is not None and not is_finished(pod) and not pod["metadata"].get("deletionTimestamp")
 
     def _originals(self, workload: Workload) -> list[Json]:
-        return [pod for pod in self._board.pods.values() if _is_original(workload, pod)]
+        return [pod for pod in self._board.pods.values() if _is_one_of(workload, pod)]
 
     def _next_original(self, workload: Workload, taken: set[str]) -> Json | None:
         """A Ready original that no sidecar was paired with; else one that no node has room for; else None."""
@@ -197,10 +198,5 @@ class Restorer:
                 await trio.sleep(AGAIN_SECONDS)
 
 
-def _is_original(workload: Workload, pod: Json) -> bool:
-    return (
-        workload.has(pod)
-        and not is_sidecar(pod)
-        and not is_finished(pod)
-        and not pod["metadata"].get("deletionTimestamp")
-    )
+def _is_one_of(workload: Workload, pod: Json) -> bool:
+    return is_original(pod) and workload.has(pod)

@@ -6,15 +6,17 @@ import pytest
 import trio
 
 from telepresence_py.cluster import client as client_module
+from telepresence_py.cluster.owners import is_held_back
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.session import follower as follower_module
 from telepresence_py.session import following
 from telepresence_py.session import restoring as restoring_module
+from telepresence_py.session.manifest import node_of
 from telepresence_py.session.replicas import Replicas
 from telepresence_sidecar.contract import SESSION_LABEL
 from tests.fakes.cluster import FakeCluster, controllers, counts, fake_cluster, running
 from tests.fakes.rollouts import Rollouts, is_ready
-from tests.telepresence_py.session.swapping import Session, in_place, until
+from tests.telepresence_py.session.swapping import Session, in_place, until, with_orders, with_orders_as
 
 
 class Links:
@@ -386,3 +388,52 @@ def test_an_api_server_that_is_away_is_waited_for(play):
     play.run(body)
     assert len(play.originals()) == 1
     assert controllers(play.originals()[0]) == ["uid-replicaset"]
+
+
+# -- other workloads than deployments --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("replicas", [0, 1])
+@pytest.mark.parametrize("kind", ["replicaset", "replicationcontroller", "rollout"])
+def test_a_workload_of_another_kind_is_followed_as_it_is_scaled_up(tmp_path, cluster, kind, replicas):
+    session = Session(tmp_path, with_orders_as(cluster, kind, replicas), kind=kind)
+    plural = "replicationcontrollers" if kind == "replicationcontroller" else "replicasets"
+    name = "orders-abc" if kind == "rollout" else "orders"
+
+    def adopted() -> list[dict]:
+        return [pod for pod in cluster.pods() if of_ours(pod) and counts(pod) and not is_held_back(pod)]
+
+    async def body(held: Replicas) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(held.follow, Links(cluster))
+            await in_place(held)
+            cluster.edit(plural, name, lambda one: one["spec"].update(replicas=2))
+            await until(lambda: len(adopted()) == 2 and len([p for p in cluster.pods() if counts(p)]) == 2)
+            nursery.cancel_scope.cancel()
+        assert await held.restore()
+
+    session.run(body)
+    assert len(cluster.pods()) == 2
+    assert not any(map(of_ours, cluster.pods()))
+
+
+def test_a_successor_goes_to_the_node_that_has_the_originals_volume(tmp_path, cluster):
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+    cluster.add(
+        "persistentvolumeclaims", {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
+    )
+    session = Session(tmp_path, with_orders(cluster, volumes=volumes))
+
+    def on_node2(pod: dict) -> None:
+        pod["spec"]["nodeName"] = "node2"
+
+    async def body(held: Replicas) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(held.follow, Links(cluster))
+            await in_place(held)
+            cluster.admit = on_node2
+            cluster.edit("replicasets", "orders-abc", lambda one: one["spec"].update(replicas=2))
+            await until(lambda: [node_of(pod) for pod in cluster.pods() if of_ours(pod)] == [None, "node2"])
+            nursery.cancel_scope.cancel()
+
+    session.run(body)
