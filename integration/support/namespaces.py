@@ -69,7 +69,16 @@ class Namespace:
 
     def developer_kubeconfig(self, role: str = "edit") -> dict[str, Any]:
         """A kubeconfig of somebody who has that ClusterRole in this namespace and no other right."""
-        name = f"{DEVELOPER}-{role}"
+        return self._kubeconfig(f"{DEVELOPER}-{role}", {"kind": "ClusterRole", "name": role})
+
+    def kubeconfig_with(self, rules: list[dict[str, Any]]) -> dict[str, Any]:
+        """A kubeconfig of somebody who has exactly these rights, in this namespace."""
+        name = f"{DEVELOPER}-{secrets.token_hex(3)}"
+        kind = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role"}
+        self.apply({**kind, "metadata": {"name": name}, "rules": rules})
+        return self._kubeconfig(name, {"kind": "Role", "name": name})
+
+    def _kubeconfig(self, name: str, role: dict[str, str]) -> dict[str, Any]:
         account = {"kind": "ServiceAccount", "name": name, "namespace": self.name}
         self.apply(
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}},
@@ -77,7 +86,7 @@ class Namespace:
                 "apiVersion": "rbac.authorization.k8s.io/v1",
                 "kind": "RoleBinding",
                 "metadata": {"name": name},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", **role},
                 "subjects": [account],
             },
         )

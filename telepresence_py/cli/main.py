@@ -21,9 +21,10 @@ from telepresence_py.cli.common import (
     output_options,
     screen_for,
 )
-from telepresence_py.cli.environment import environment_choice, environment_options
-from telepresence_py.cli.options import parse_duration, parse_image, parse_ports, parse_target
+from telepresence_py.cli.options import parse_ports, parse_target
 from telepresence_py.cli.render import PREFIX
+from telepresence_py.cli.run import run
+from telepresence_py.cli.session_options import session_fields, session_options
 from telepresence_py.cli.sidecar_commands import sidecar
 from telepresence_py.model.errors import BadUsage, InternalError, TelepresenceError
 from telepresence_py.model.intent import SwapIntent
@@ -38,15 +39,8 @@ def cli() -> None:
 @cli.command(context_settings=CONTEXT_SETTINGS)
 @click.argument("target", metavar="KIND/NAME[:CONTAINER]")
 @click.option("-p", "ports", multiple=True, metavar="LOCAL[:POD]", help="Where connections to port POD go.")
-@click.option("--grace", default="30s", show_default=True, metavar="TIME", help="Wait for a lost session.")
-@click.option("--image", type=parse_image, metavar="REF", help="Image of the sidecar.")
-@click.option("--ready", type=click.Choice(["listening", "now"]), default="listening", show_default=True,
-              help="Take traffic once the command listens on every port, or at once.")  # fmt: skip
 @again_options
-@environment_options
-@cluster_options
-@output_options
-@click.argument("command", nargs=-1, metavar="-- COMMAND...")
+@session_options
 def swap(target: str, command: tuple[str, ...], **options: Any) -> None:
     """Have COMMAND stand in for a workload, until it ends.
 
@@ -65,17 +59,11 @@ def swap_intent(target: str, command: tuple[str, ...], options: dict[str, Any]) 
     """The intent that the words of the command line make; BadUsage when one of them is malformed."""
     workload = parse_target(target)
     return SwapIntent(
-        cluster=cluster_choice(options),
         kind=workload.kind,
         name=workload.name,
         container=workload.container,
         ports=parse_ports(options["ports"]),
-        command=command or (os.environ.get("SHELL") or "/bin/sh",),
-        holder=_holder(),
-        image=options["image"],
-        grace_seconds=parse_duration(options["grace"]),
-        ready_now=options["ready"] == "now",
-        environment=environment_choice(options),
+        **session_fields(command, options),
     )
 
 
@@ -108,6 +96,7 @@ def restore(target: str | None, everything: bool, force: bool, **options: Any) -
         restore_workloads(cluster_choice(options), screen, workload, force)
 
 
+cli.add_command(run)
 cli.add_command(sidecar)
 
 
@@ -151,17 +140,6 @@ def _say(error: BaseException, sentence: str, debug: bool) -> None:
 
 def _hint(error: click.UsageError) -> str:
     path = error.ctx.command_path if error.ctx is not None else "telepresence-py"
-    if isinstance(error, click.NoSuchOption) and path.endswith("swap"):
+    if isinstance(error, click.NoSuchOption) and path.endswith(("swap", "run")):
         return f" Options of your own command stand behind a --; see {path} --help"
     return f" (see {path} --help)"
-
-
-def _holder() -> str:
-    import getpass
-    import socket
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.geteuid())  # a container's user without a line in passwd
-    return f"{user}@{socket.gethostname()}"

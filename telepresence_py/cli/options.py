@@ -62,22 +62,34 @@ def parse_target(word: str) -> Target:
     return Target(_singular(kind) if kind else DEFAULT_KIND, name, container or None)
 
 
-def parse_port(word: str) -> PortOverride:
+def parse_port(word: str, option: str = "-p") -> PortOverride:
     """`8080` is the same port on both sides, `8081:8080` is laptop port 8081 for pod port 8080."""
     numbers = word.split(":")
     if len(numbers) > 2:
-        raise BadUsage(f"-p {word}: write LOCAL or LOCAL:POD, for example -p 8081:8080")
-    laptop_port, pod_port = _port(word, numbers[0]), _port(word, numbers[-1])
+        raise BadUsage(f"{option} {word}: write LOCAL or LOCAL:POD, for example {option} 8081:8080")
+    laptop_port, pod_port = (_port(f"{option} {word}", number) for number in (numbers[0], numbers[-1]))
     return PortOverride(laptop_port, pod_port)
 
 
-def parse_ports(words: Iterable[str]) -> tuple[PortOverride, ...]:
-    """All `-p`; no pod port may be given twice."""
+def parse_ports(words: Iterable[str], option: str = "-p") -> tuple[PortOverride, ...]:
+    """All words of that option; no pod port may be given twice."""
     by_pod_port: dict[int, PortOverride] = {}
-    for override in map(parse_port, words):
+    for override in (parse_port(word, option) for word in words):
         if by_pod_port.setdefault(override.pod_port, override) != override:
-            raise BadUsage(f"-p says twice where connections to port {override.pod_port} of the pod shall go")
+            raise BadUsage(
+                f"{option} says twice where connections to port {override.pod_port} of the pod shall go"
+            )
     return tuple(by_pod_port.values())
+
+
+def parse_name(option: str, word: str) -> str:
+    """A name that a Service may have, too: a DNS label of RFC 1035."""
+    if not re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", word):
+        raise BadUsage(
+            f"{option}: {word!r} is no name for a pod and a Service: write at most 63 lower-case letters, "
+            "digits and '-', beginning with a letter"
+        )
+    return word
 
 
 def parse_duration(word: str) -> float:
@@ -150,7 +162,7 @@ def _singular(word: str) -> str:
     return kind
 
 
-def _port(word: str, number: str) -> int:
+def _port(given: str, number: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", number) or not 0 < int(number) < 65536:
-        raise BadUsage(f"-p {word}: {number!r} is not a port; ports are numbers from 1 to 65535")
+        raise BadUsage(f"{given}: {number!r} is not a port; ports are numbers from 1 to 65535")
     return int(number)

@@ -21,18 +21,31 @@ class Right:
         return (f"{resource}.{self.group}" if self.group else resource) + slash + subresource
 
 
-POD_RIGHTS = (
-    Right("list", "services"),
-    *(Right(verb, "pods") for verb in ("get", "list", "watch", "create", "patch", "delete")),
+SIDECAR_RIGHTS = (
+    *(Right(verb, "pods") for verb in ("get", "list", "watch", "create", "delete")),
     Right("get", "pods/log"),
     Right("get", "pods/portforward"),
 )
-"""What no swap can do without. From Kubernetes 1.35 on `create pods/portforward` is needed too."""
+"""What no session can do without. From Kubernetes 1.35 on `create pods/portforward` is needed too."""
+
+POD_RIGHTS = (Right("list", "services"), *SIDECAR_RIGHTS, Right("patch", "pods"))
+"""What no swap can do without."""
+
+SERVICE_RIGHTS = (Right("get", "services"), Right("create", "services"))
+"""What a pod with a Service of its own needs besides."""
 
 OWNER_RIGHTS = {
     "deployment": (Right("get", "deployments", "apps"), Right("list", "replicasets", "apps")),
     "replicaset": (Right("get", "replicasets", "apps"),),
     "replicationcontroller": (Right("get", "replicationcontrollers"),),
+}
+MODEL_RIGHTS = OWNER_RIGHTS | {
+    "deployment": (Right("get", "deployments", "apps"),),
+    "statefulset": (Right("get", "statefulsets", "apps"),),
+    "daemonset": (Right("get", "daemonsets", "apps"),),
+    "job": (Right("get", "jobs", "batch"),),
+    "cronjob": (Right("get", "cronjobs", "batch"),),
+    "pod": (),
 }
 CUSTOM_RIGHTS = (Right("list", "replicasets", "apps"),)
 
@@ -44,6 +57,18 @@ def swap_rights(kind: str) -> tuple[Right, ...]:
     needed for the first, the rights for a deployment for the second.
     """
     return (*OWNER_RIGHTS.get(kind, CUSTOM_RIGHTS), *POD_RIGHTS)
+
+
+def run_rights(like_kind: str | None, with_service: bool) -> tuple[Right, ...]:
+    """PURE: what a pod of its own needs, made like an object of that kind, with or without a Service.
+
+    Whether claims and a service account must be read turns out by reading: `get persistentvolumeclaims`,
+    `get serviceaccounts`.
+    """
+    model: tuple[Right, ...] = ()
+    if like_kind is not None:
+        model = (*MODEL_RIGHTS.get(like_kind, CUSTOM_RIGHTS), Right("list", "services"))
+    return (*model, *SIDECAR_RIGHTS, *(SERVICE_RIGHTS if with_service else ()))
 
 
 async def require_rights(cluster: Cluster, rights: tuple[Right, ...]) -> None:

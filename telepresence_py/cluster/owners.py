@@ -41,8 +41,7 @@ class PodOwner:
     @property
     def claims(self) -> tuple[str, ...]:
         """Names of the persistent volume claims that all its pods share."""
-        volumes = self.template["spec"].get("volumes") or ()
-        return tuple(v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v)
+        return claims_of(self.template["spec"])
 
     @property
     def selector(self) -> Json:
@@ -195,3 +194,9 @@ def _age(owner: PodOwner) -> tuple[int, str]:
 
 def _api_version(resource: Resource) -> str:
     return f"{resource.group}/{resource.version}" if resource.group else resource.version
+
+
+def claims_of(spec: Json) -> tuple[str, ...]:
+    """Names of the persistent volume claims in a pod's spec."""
+    volumes = spec.get("volumes") or ()
+    return tuple(v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v)

@@ -107,7 +107,7 @@ def _admission(call: Call, where: Where, answer: Answer) -> PreconditionFailed:
     """The cluster's own rules said no, not the rights of the user."""
     message, namespace = answer.message, f'namespace "{where.namespace}"'
     if "exceeded quota" in message or "failed quota" in message:
-        begin = f"{QUOTA} {namespace} leaves no room for a pod beside the original"
+        begin = f"{QUOTA} {namespace} leaves no room for one more pod"
     elif "violates PodSecurity" in message:
         begin = f"Pod Security of {namespace} does not admit the pod"
     elif re.search(r"(usage|limit to request ratio) per (Container|Pod) is", message):

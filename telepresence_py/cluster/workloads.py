@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import trio
@@ -82,7 +82,7 @@ async def read_workload(cluster: Cluster, kind: str, name: str) -> WorkloadSnaps
     require_swappable(kind, name)
     root = await _find_root(cluster, kind, name)
     if root is None:
-        raise await _missing(cluster, kind, name)
+        raise await missing(cluster, resource_of(kind), kind, name)
     selector = (("labelSelector", root.selector),)
     found: dict[str, tuple[Json, ...]] = {}
     workload: list[Workload] = []
@@ -104,12 +104,14 @@ async def read_workload(cluster: Cluster, kind: str, name: str) -> WorkloadSnaps
         workload=workload[0],
         pods=found["pods"],
         services=found["services"],
-        claims=await read_claims(cluster, workload[0]),
+        claims=await read_claims(
+            cluster, {name for owner in workload[0].pod_owners for name in owner.claims}
+        ),
     )
 
 
-async def read_claims(cluster: Cluster, workload: Workload) -> dict[str, frozenset[str]]:
-    """The access modes of each claim that its templates name; none where it may not be read or is missing."""
+async def read_claims(cluster: Cluster, names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The access modes of each of these claims; none where it may not be read or is missing."""
     modes: dict[str, frozenset[str]] = {}
 
     async def read(name: str) -> None:
@@ -118,7 +120,7 @@ async def read_claims(cluster: Cluster, workload: Workload) -> dict[str, frozens
 
     with one_error():
         async with trio.open_nursery() as nursery:
-            for name in {name for owner in workload.pod_owners for name in owner.claims}:
+            for name in names:
                 nursery.start_soon(read, name)
     return modes
 
@@ -142,7 +144,7 @@ async def _find_root(cluster: Cluster, kind: str, name: str) -> _Root | None:
         owned = [
             PodOwner(REPLICASETS, one)
             for one in await _list(cluster, REPLICASETS)
-            if _controlled_by(one, kind, name)
+            if controlled_by(one, kind, name)
         ]
         return _Root(kind, name, {}, tuple(owned)) if owned else None
     answer = await cluster.call(Call("get", resource, name), accept={404})
@@ -204,7 +206,8 @@ async def _service_account(cluster: Cluster, owner: PodOwner) -> Json:
     return reference("v1", "ServiceAccount", (await cluster.call(Call("get", SERVICEACCOUNTS, name))).json)
 
 
-def _controlled_by(replicaset: Json, kind: str, name: str) -> bool:
+def controlled_by(replicaset: Json, kind: str, name: str) -> bool:
+    """PURE: whether an object of that kind (in lower case) and name is its controller."""
     owner = controller(replicaset)
     return owner is not None and (owner["kind"].lower(), owner["name"]) == (kind, name)
 
@@ -215,9 +218,11 @@ async def _list(
     return tuple((await cluster.call(Call("list", resource, query=query))).json.get("items") or ())
 
 
-async def _missing(cluster: Cluster, kind: str, name: str) -> Exception:
-    """The error for a workload that is not there, as precise as the user's rights allow."""
-    resource = resource_of(kind)
+async def missing(cluster: Cluster, resource: Resource | None, kind: str, name: str) -> Exception:
+    """The error for an object that is not there, as precise as the user's rights allow.
+
+    `resource` None stands for a custom resource that controls ReplicaSets.
+    """
     where = f'in namespace "{cluster.namespace}" of context "{cluster.context}"'
     listed = await cluster.call(Call("list", resource or REPLICASETS), accept={403})
     if listed.status == 403:

@@ -16,9 +16,10 @@ from functools import partial
 
 import trio
 
-from telepresence_py.model.door import Ended, Failed, Swap
+from telepresence_py.model.door import Ended, Failed, Run, Swap
 from telepresence_py.model.errors import InternalError, TelepresenceError
 from telepresence_py.session.door import CliGone, Door, open_door
+from telepresence_py.session.run import run
 from telepresence_py.session.swap import swap
 from telepresence_py.tunnel import bridge
 
@@ -57,6 +58,8 @@ async def _play(door: Door) -> None:
     match await door.opening():
         case Swap(intent):
             await swap(door, intent)
+        case Run(intent):
+            await run(door, intent)
 
 
 async def _stop_on_signal(door: Door) -> None:

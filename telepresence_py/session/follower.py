@@ -230,7 +230,7 @@ class Follower:
             manifest = self._beside(step.original, owner, (await self._form(owner, name))(name))
             original = step.original.name if step.original else None
             await create_one(
-                self._cluster, self._plan, manifest, lambda pod: self._joined(pod, owner, original)
+                self._cluster, self._plan.shape, manifest, lambda pod: self._joined(pod, owner, original)
             )
         except WorkloadHeld as error:
             raise SessionLost(f"the session has lost {self._plan.workload}: {error}") from error

@@ -10,6 +10,7 @@ from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.client import Cluster
 from telepresence_py.cluster.pods import create_pod, delete_pod, get_pod, list_pods
 from telepresence_py.model.errors import PreconditionFailed, WorkloadHeld, one_error
+from telepresence_py.session.manifest import SidecarShape
 from telepresence_py.session.plan import SwapPlan, held
 from telepresence_py.session.podstate import holder_of, is_finished, is_sidecar
 from telepresence_py.session.rehearsal import check_admitted
@@ -26,25 +27,25 @@ async def create_all(
     WorkloadHeld names who was faster; what was created by then is the caller's to remove.
     """
     first, *others = (manifests[one.pod_name] for one in plan.replicas)
-    await create_one(cluster, plan, first, created)
+    await create_one(cluster, plan.shape, first, created)
     with one_error():
         async with trio.open_nursery() as nursery:
             for manifest in others:
-                nursery.start_soon(create_one, cluster, plan, manifest, created)
+                nursery.start_soon(create_one, cluster, plan.shape, manifest, created)
     await require_no_rival(cluster, plan)
 
 
 async def create_one(
-    cluster: Cluster, plan: SwapPlan, manifest: Json, created: Callable[[Json], None]
+    cluster: Cluster, shape: SidecarShape, manifest: Json, created: Callable[[Json], None]
 ) -> None:
     """Create one pod, or find that it is ours already; a finished one of that name is removed first."""
     name = manifest["metadata"]["name"]
     with trio.move_on_after(FORMER_SECONDS):
         while True:
-            pod = await create_pod(cluster, manifest) or await _own_or_gone(cluster, plan, name)
+            pod = await create_pod(cluster, manifest) or await _own_or_gone(cluster, shape, name)
             if pod is not None:
                 created(pod)
-                check_admitted(pod, plan.shape)
+                check_admitted(pod, shape)
                 return
             await trio.sleep(LOOK_AGAIN_SECONDS)
     raise WorkloadHeld(
@@ -52,7 +53,7 @@ async def create_one(
     )
 
 
-async def _own_or_gone(cluster: Cluster, plan: SwapPlan, name: str) -> Json | None:
+async def _own_or_gone(cluster: Cluster, shape: SidecarShape, name: str) -> Json | None:
     """The pod of that name if it is ours after all (the answer was lost), None if it is on its way out.
 
     Raises the error that says who has it else.
@@ -62,14 +63,14 @@ async def _own_or_gone(cluster: Cluster, plan: SwapPlan, name: str) -> Json | No
         return None
     if not is_sidecar(pod):
         raise PreconditionFailed(
-            f"a pod {name} that is none of a session is in the way of {plan.workload}: delete it"
+            f"a pod {name} that is none of a session is in the way of {shape.workload}: delete it"
         )
-    if holder_of(pod).session == plan.config.session:
+    if holder_of(pod).session == shape.config.session:
         return pod
     if is_finished(pod):
         await delete_pod(cluster, name, pod["metadata"]["uid"])
     elif not pod["metadata"].get("deletionTimestamp"):
-        raise held(plan.workload, pod)
+        raise held(shape.workload, pod)
     return None
 
 

@@ -18,6 +18,7 @@ from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import holder_of, is_finished
 from telepresence_py.session.restoring import Restorer, StandIn
+from telepresence_py.session.run_plan import OWN_WORKLOAD
 from telepresence_sidecar.contract import CONNECTED_LOG_PREFIX, LOST_LOG_PREFIX, SESSION_LABEL
 
 STARTING_SECONDS = 120.0  # a younger sidecar that has seen no client yet may be waiting for its first
@@ -67,7 +68,8 @@ async def list_leftovers(cluster: Cluster) -> tuple[Leftover, ...]:
 async def restore_leftovers(
     cluster: Cluster, report: Report, workload: str | None = None, force: bool = False
 ) -> tuple[Leftover, ...]:
-    """Put back the originals of `workload` (deployment/orders; None: of all), remove the pods, tell which.
+    """Put back the originals of `workload` (deployment/orders, run/api; None: of all), remove the pods, tell
+    which.
 
     What a live session holds is taken from it by `force` alone: else WorkloadHeld when it was named, before
     anything is touched; and of all workloads it is left out, which is reported.
@@ -128,13 +130,14 @@ def _leftover(pod: Json, state: str) -> Leftover:
         holder=holder.who,
         since=holder.since,
         state=state,
-        adopted=not is_held_back(pod),
+        adopted=not is_held_back(pod) and not holder.workload.startswith(OWN_WORKLOAD),
     )
 
 
 async def _restore_one(cluster: Cluster, report: Report, workload: str, pods: list[Leftover]) -> None:
-    """All sidecar pods of one workload; of a workload that is gone, the pods are removed."""
-    found = await find_workload(cluster, workload)
+    """All sidecar pods of one workload; of a workload that is gone, and of none, the pods are removed."""
+    own = workload.startswith(OWN_WORKLOAD)
+    found = None if own else await find_workload(cluster, workload)
     board = PodBoard(cluster, SESSION_LABEL if found is None else found.selector, report)
     await board.refresh()
     restorer = Restorer(cluster, workload, "" if found is None else found.uid, board, report)
@@ -146,4 +149,5 @@ async def _restore_one(cluster: Cluster, report: Report, workload: str, pods: li
             ]
             await restorer.restore(session, stand_ins)
         nursery.cancel_scope.cancel()
-    report(Event("restored", f"Restored {workload}", data={"pods": [one.pod_name for one in pods]}))
+    done = "Removed" if own else "Restored"
+    report(Event("restored", f"{done} {workload}", data={"pods": [one.pod_name for one in pods]}))

@@ -59,14 +59,15 @@ PROGRAM_FIELDS = (
 
 @dataclass(frozen=True)
 class SidecarShape:
-    """What is the same for all sidecar pods of a swap. `holder` is the reference that holds them back."""
+    """What is the same for all sidecar pods of a session. `holder` is the reference that holds them back from
+    the controllers of their workload; None for a pod that is of no workload."""
 
     container: str
     image: str
     config: SidecarConfig
     workload: str
     since: str
-    holder: Json
+    holder: Json | None
 
 
 def plain_pod(owner: PodOwner) -> Json:
@@ -156,7 +157,6 @@ def _metadata(pod: Json, name: str, shape: SidecarShape) -> Json:
     for key in ADMISSION_ANNOTATIONS:
         annotations.pop(key, None)
     annotations |= {
-        DELETION_COST: "2147483647",
         HOLDER_ANNOTATION: shape.config.holder,
         SINCE_ANNOTATION: shape.since,
         WORKLOAD_ANNOTATION: shape.workload,
@@ -164,7 +164,11 @@ def _metadata(pod: Json, name: str, shape: SidecarShape) -> Json:
         VERSION_ANNOTATION: __version__,
     }
     labels = dict(pod["metadata"].get("labels") or {}) | {SESSION_LABEL: shape.config.session}
-    return {"name": name, "labels": labels, "annotations": annotations, "ownerReferences": [shape.holder]}
+    metadata = {"name": name, "labels": labels, "annotations": annotations}
+    if shape.holder is None:
+        return metadata
+    annotations[DELETION_COST] = "2147483647"
+    return metadata | {"ownerReferences": [shape.holder]}
 
 
 def _sidecar_container(chosen: Json, shape: SidecarShape, own_resources: bool) -> Json:

@@ -127,7 +127,7 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
         named = {name for one in serving for name in one.owner.claims}
         require_shared(workload, {name: snapshot.claims[name] for name in named})
     template = serving[0].owner.template
-    services = [service for service in snapshot.services if _selects(service, template)]
+    services = [service for service in snapshot.services if selects(service, template)]
     choice = choose_container(template, services, intent.container, workload)
     _require_container_everywhere(workload, choice.name, serving)
     ports = map_ports(template, services, choice.name, intent.ports, workload)
@@ -280,7 +280,8 @@ def _require_container_everywhere(workload: str, container: str, serving: tuple[
             )
 
 
-def _selects(service: Json, template: Json) -> bool:
+def selects(service: Json, template: Json) -> bool:
+    """Whether the Service sends its traffic to the pods of that template."""
     selector = service["spec"].get("selector") or {}
     labels = template["metadata"].get("labels") or {}
     return bool(selector) and all(labels.get(key) == value for key, value in selector.items())

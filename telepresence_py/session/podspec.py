@@ -83,6 +83,25 @@ def map_ports(
     return tuple(PortMap(port, laptop.get(port, port), names[port]) for port in sorted(names))
 
 
+def expose_ports(
+    spec: Json, container: str, exposed: Sequence[PortOverride], model: str
+) -> tuple[PortMap, ...]:
+    """Those ports alone, by pod port; a name that the template gives one is kept.
+
+    NamedObjectMissing for a port of another container of `model`, which would listen there itself.
+    """
+    names = {port["containerPort"]: port.get("name", "") for port in _tcp_ports(spec, container)}
+    for one in exposed:
+        owner = _port_owner(spec, one.pod_port)
+        if owner is not None and owner != container:
+            raise NamedObjectMissing(
+                f"port {one.pod_port} belongs to container {owner}, not to {container}: "
+                f"name the container, as in --like {model}:{owner}, or expose another port"
+            )
+    ports = (PortMap(one.pod_port, one.laptop_port, names.get(one.pod_port, "")) for one in exposed)
+    return tuple(sorted(ports, key=lambda port: port.pod_port))
+
+
 def _no_such_port(port: int, names: Mapping[int, str], container: str, workload: str) -> str:
     known = ", ".join(f"{number} ({name})" if name else str(number) for number, name in sorted(names.items()))
     there_are = f"there are {known}" if known else "it has no TCP port at all"

@@ -1,8 +1,9 @@
-"""Asking the server beforehand, by dry runs, whether a swap can be done and undone; nothing is touched."""
+"""Asking the server beforehand, by dry runs, what a session's pods may be like; nothing is touched."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from telepresence_py.cluster.calls import Json
@@ -21,6 +22,18 @@ from telepresence_py.session.plan import SwapPlan
 
 Form = Callable[[str], Json]
 """Makes the manifest of the sidecar pod of that name."""
+
+
+@dataclass(frozen=True)
+class Admission:
+    """A form that the server would admit, and the pod that it would make of it.
+
+    Where a webhook does not support dry runs, what it would say is found out by creating the pod.
+    """
+
+    form: Form
+    pod: Json
+
 
 NO_DRY_RUN = "does not support dry run"
 
@@ -54,46 +67,55 @@ def check_admitted(pod: Json, shape: SidecarShape) -> None:
 
 
 async def admitted_form(cluster: Cluster, shape: SidecarShape, plain: Json, name: str) -> Form:
-    """The first form of a sidecar pod instead of the pod `plain` that the server would admit.
-
-    Of several refusals the plainest is told.
-    """
+    """The first form of a sidecar pod instead of the pod `plain`, itself admitted, that the server would
+    admit."""
     try:
         admitted = await rehearse_pod(cluster, plain)
     except PreconditionFailed as error:
         if NO_DRY_RUN in str(error):
-            # what a webhook without dry run would say is found out by creating the pod
             return partial(sidecar_pod, plain, shape=shape)
         if is_quota(error):
             raise
         raise PreconditionFailed(
             f"{shape.workload} is left alone, as its own pod could not be started again after a swap: {error}"
         ) from error
+    return (await first_admitted(cluster, shape, (admitted, plain), name)).form
+
+
+async def first_admitted(cluster: Cluster, shape: SidecarShape, pods: Sequence[Json], name: str) -> Admission:
+    """The first form of a sidecar pod instead of one of these that the server would admit, the best first.
+
+    Of several refusals the plainest is told.
+    """
     refusals, outliving = [], []
-    for form in _forms(admitted, plain, shape):
+    for form in _forms(pods, shape):
         manifest = form(name)
         try:
             answer = await rehearse_pod(cluster, _under_any_name(manifest))
         except PreconditionFailed as error:
+            if NO_DRY_RUN in str(error):
+                return Admission(form, manifest)
             refusals.append(error)
             continue
         if lost_native_sidecars(manifest, answer):
-            raise PreconditionFailed("pods of several containers can be swapped from Kubernetes 1.29 on")
+            raise PreconditionFailed(
+                "pods of several containers need Kubernetes 1.29 or newer (native sidecars)"
+            )
         try:
             check_admitted(answer, shape)
         except PreconditionFailed as error:
             outliving.append(error)
         else:
-            return form
+            return Admission(form, answer)
     raise (outliving or refusals)[0]
 
 
-def _forms(admitted: Json, plain: Json, shape: SidecarShape) -> Iterator[Form]:
+def _forms(pods: Sequence[Json], shape: SidecarShape) -> Iterator[Form]:
     """The best first: as admitted; from the template where webhooks would add everything a second time.
 
     Each with small requests, and with the resources of the replaced container where a LimitRange wants more.
     """
-    for pod in (admitted, plain):
+    for pod in pods:
         for own_resources in (False, True):
             yield partial(sidecar_pod, pod, shape=shape, own_resources=own_resources)
 

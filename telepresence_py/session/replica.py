@@ -161,9 +161,8 @@ class Replica:
     def _require_node(self) -> None:
         reason = unschedulable(self._living())
         if reason is not None:
-            raise PreconditionFailed(
-                f"no node has room for a pod beside the original of {self._shape.workload}: {reason}"
-            )
+            beside = "" if self._shape.holder is None else f" beside the original of {self._shape.workload}"
+            raise PreconditionFailed(f"no node has room for the pod {self.pod_name}{beside}: {reason}")
 
     def _cannot_start(self, waiting: Waiting) -> PreconditionFailed:
         detail = f"{waiting.reason}: {waiting.message}" if waiting.message else waiting.reason

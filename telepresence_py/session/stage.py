@@ -73,7 +73,7 @@ async def set_stage(
     """
     tunnel = tunnels.any_live()
     if tunnel is None:
-        raise SessionLost("the link to the sidecar was lost while it was set up; swap again")
+        raise SessionLost("the link to the sidecar was lost while it was set up; start again")
     mounts = _volumes_to_copy(scene, report)
     copies = await ask_for(nursery, tunnel, tunnels.any_live, mounts, report)
     async with AsyncExitStack() as stack:

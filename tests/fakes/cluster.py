@@ -117,6 +117,7 @@ class FakeCluster:
             before = self.version
             self.manage()
             self._reconcile_makers()
+        self._collect_garbage()
 
     def _reconcile_makers(self) -> None:
         for plural, _ in list(self.objects):
@@ -140,6 +141,14 @@ class FakeCluster:
         for _ in range(maker["spec"]["replicas"] - len(owned)):
             self.numbers += 1
             self._create_pod(original(maker, f"{maker['metadata']['name']}-o{self.numbers}", owner))
+
+    def _collect_garbage(self) -> None:
+        """Services whose owners are gone."""
+        uids = {pod["metadata"]["uid"] for pod in self.pods()}
+        for (plural, name), thing in list(self.objects.items()):
+            owners = [one["uid"] for one in thing["metadata"].get("ownerReferences") or ()]
+            if plural == "services" and owners and not uids.intersection(owners):
+                del self.objects[plural, name]
 
     def _create_pod(self, pod: Json) -> Json:
         self._stamp(pod)
@@ -190,7 +199,7 @@ class FakeCluster:
         if plural == "selfsubjectaccessreviews":
             return 201, {"status": {"allowed": False}}
         if method == "POST":
-            return self._post(query, body)
+            return self._post_service(body) if plural == "services" else self._post(query, body)
         if not name:
             items = [one for (kind, _), one in self.objects.items() if kind == plural]
             chosen = [one for one in items if selected(one, query.get("labelSelector", ""))]
@@ -220,6 +229,12 @@ class FakeCluster:
         created = self._create_pod(pod)
         self._reconcile()
         return 201, created
+
+    def _post_service(self, body: Json) -> tuple[int, Json]:
+        name = body["metadata"]["name"]
+        if ("services", name) in self.objects:
+            return 409, status(409, f'services "{name}" already exists')
+        return 201, self.add("services", copy.deepcopy(body))
 
     def _patch(self, found: Json, body: Json) -> tuple[int, Json]:
         if body["metadata"].get("uid") not in (None, found["metadata"]["uid"]):

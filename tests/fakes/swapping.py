@@ -17,9 +17,10 @@ CLI = str(Path(__file__).with_name("cli.py"))
 
 
 class Swapping:
-    """One per test; `directory` is a temporary one."""
+    """One per test; `directory` is a temporary one, `opening` what is before the options."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *opening: str) -> None:
+        self.opening = opening or ("swap", "orders")
         self.directory = directory
         self.script = directory / "script.json"
         self.heard_file = directory / "heard"
@@ -40,7 +41,7 @@ class Swapping:
         self.logs = runtime / "telepresence-py"
 
     def words(self, *command: str, options: Sequence[str] = ()) -> list[str]:
-        words = [sys.executable, CLI, "swap", "orders", *options, "--", *command]
+        words = [sys.executable, CLI, *self.opening, *options, "--", *command]
         if not self.ignored:
             return words
         return ["sh", "-c", f'trap "" {" ".join(self.ignored)}; exec "$@"', "sh", *words]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from telepresence_py.cluster.access import Right, allowed_by, require_rights, swap_rights
+from telepresence_py.cluster.access import Right, allowed_by, require_rights, run_rights, swap_rights
 from telepresence_py.cluster.client import open_cluster
 from telepresence_py.model.errors import NoRights
 from telepresence_py.model.intent import ClusterChoice
@@ -54,3 +54,12 @@ def test_the_first_missing_right_is_named_after_asking_for_it_alone(tmp_path):
         with pytest.raises(NoRights, match=r'patch pods in namespace "shop"'):
             check(tmp_path, cluster)
         assert cluster.count("POST", "selfsubjectaccessreviews") == 1
+
+
+def test_a_run_asks_for_services_only_where_it_makes_one_and_for_the_model_only_where_there_is_one():
+    plain = {(right.verb, right.resource) for right in run_rights(None, with_service=False)}
+    assert not {resource for _, resource in plain} & {"services", "deployments", "jobs"}
+    assert ("patch", "pods") not in plain
+    assert ("create", "services") in {(r.verb, r.resource) for r in run_rights(None, with_service=True)}
+    assert Right("get", "jobs", "batch") in run_rights("job", with_service=False)
+    assert Right("list", "replicasets", "apps") in run_rights("rollout", with_service=False)

@@ -1,0 +1,57 @@
+"""What `swap` and `run` have in common: their options, and the part of an intent that these make."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from telepresence_py.cli.common import AnyCommand, cluster_choice, cluster_options, output_options
+from telepresence_py.cli.environment import environment_choice, environment_options
+from telepresence_py.cli.options import parse_duration, parse_image
+
+
+def session_options(command: AnyCommand) -> AnyCommand:
+    """All of them, those on cluster, environment and output included; and the command behind them."""
+    command = click.argument("command", nargs=-1, metavar="-- COMMAND...")(command)
+    command = environment_options(cluster_options(output_options(command)))
+    for option in (
+        click.option(
+            "--ready",
+            type=click.Choice(["listening", "now"]),
+            default="listening",
+            show_default=True,
+            help="Take traffic once the command listens on every port, or at once.",
+        ),
+        click.option("--image", type=parse_image, metavar="REF", help="Image of the sidecar."),
+        click.option(
+            "--grace", default="30s", show_default=True, metavar="TIME", help="Wait for a lost session."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """The fields of every intent; BadUsage when a word is malformed. Without a command the shell is run."""
+    return {
+        "cluster": cluster_choice(options),
+        "command": command or (os.environ.get("SHELL") or "/bin/sh",),
+        "holder": _holder(),
+        "image": options["image"],
+        "grace_seconds": parse_duration(options["grace"]),
+        "ready_now": options["ready"] == "now",
+        "environment": environment_choice(options),
+    }
+
+
+def _holder() -> str:
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.geteuid())  # a container's user without a line in passwd
+    return f"{user}@{socket.gethostname()}"
