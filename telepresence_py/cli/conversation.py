@@ -16,6 +16,7 @@ from contextlib import closing
 
 from telepresence_py.cli.again import ONCE, Again
 from telepresence_py.cli.children import ENDING, Children
+from telepresence_py.cli.plugins import PluginDesk
 from telepresence_py.cli.render import Screen
 from telepresence_py.model.door import (
     ChildEnded,
@@ -27,13 +28,16 @@ from telepresence_py.model.door import (
     Failed,
     News,
     Opening,
+    PluginEnded,
     Run,
+    RunPlugin,
     StartChild,
     Stop,
     StopChild,
     Swap,
 )
 from telepresence_py.model.errors import InternalError, PreconditionFailed, TelepresenceError
+from telepresence_py.model.plugin import PluginEnd
 from telepresence_py.process.child import ChildSpec
 from telepresence_py.process.command import check_command
 from telepresence_py.process.door_socket import Arrival
@@ -70,6 +74,7 @@ class _Conversation:
         self._session = session
         self._selector = selectors.DefaultSelector()
         self._children: Children
+        self._plugins = PluginDesk(self._selector, screen, self._plugin_ended)
         self._code: int | None = None
         self._error: TelepresenceError | None = None
         self._interrupts = 0
@@ -77,18 +82,27 @@ class _Conversation:
 
     def run(self, again: Again) -> int:
         self._session.door.send(self._opening)
-        with self._selector, Children(again, self._screen, self._selector, self) as self._children:
+        with (
+            self._selector,
+            Children(again, self._screen, self._selector, self) as self._children,
+            self._plugins,
+        ):
             self._selector.register(self._session.door, selectors.EVENT_READ, self._on_door)
             self._selector.register(self._inbox, selectors.EVENT_READ, self._on_signals)
             while not self._over or self._children.one_lives:
-                for key, _events in self._selector.select(self._children.timeout()):
+                for key, _events in self._selector.select(self._patience()):
                     key.data()
                 self._children.tick()
+                self._plugins.look()
         if self._error is not None:
             raise self._error
         if self._code is None:
             raise InternalError("the session ended before the command was run; run again with --verbose")
         return self._code
+
+    def _patience(self) -> float | None:
+        times = (self._children.timeout(), self._plugins.seconds_left)
+        return min((seconds for seconds in times if seconds is not None), default=None)
 
     # what the session says
 
@@ -111,6 +125,8 @@ class _Conversation:
         match arrival.message:
             case News(event):
                 self._screen.report(event)
+            case RunPlugin(call):
+                self._plugins.start(call)
             case Confirm(question, refusal):
                 self._ask(question, refusal)
             case StartChild() as request:
@@ -126,6 +142,10 @@ class _Conversation:
                     error.add_note(traceback)
                 self._fail(error)
                 self._end_of_session()
+
+    def _plugin_ended(self, end: PluginEnd) -> None:
+        self._on_signals()  # a ^C was for us as well: the session must not take it for a failed login
+        self._session.door.send(PluginEnded(end))
 
     def _fail(self, error: TelepresenceError) -> None:
         """The session's error says more than what followed from it; the first one counts."""
@@ -180,6 +200,7 @@ class _Conversation:
         elif received.number in ENDING:
             self._code = -received.number
             self._children.end(0)
+            self._plugins.stop()
             self._session.door.send(Stop(signal.Signals(received.number).name))
             if received.number == signal.SIGINT:
                 self._interrupted()

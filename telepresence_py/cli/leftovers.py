@@ -17,6 +17,7 @@ from telepresence_py.model.errors import PreconditionFailed, TelepresenceError
 from telepresence_py.model.events import Event, Report
 from telepresence_py.model.intent import ClusterChoice
 from telepresence_py.model.records import SessionRecord
+from telepresence_py.process.plugin import run_plugin_here
 from telepresence_py.process.records import live_sessions, runtime_directory
 from telepresence_py.session.leftovers import Leftover, list_leftovers, restore_leftovers
 from telepresence_py.settings import read_settings
@@ -71,14 +72,14 @@ def restore_workloads(choice: ClusterChoice, screen: Screen, workload: str | Non
 
 
 async def _pods_of(choice: ClusterChoice) -> tuple[str, tuple[Leftover, ...]]:
-    async with open_cluster(choice) as cluster:
+    async with open_cluster(choice, run_plugin_here) as cluster:
         return cluster.namespace, await list_leftovers(cluster)
 
 
 async def _restore(
     choice: ClusterChoice, screen: Screen, report: Report, workload: str | None, force: bool
 ) -> tuple[Leftover, ...]:
-    async with open_cluster(choice) as cluster:
+    async with open_cluster(choice, run_plugin_here) as cluster:
         if read_settings(os.environ).protects(cluster.context):
             _confirm(screen, cluster.context)
         return await restore_leftovers(cluster, report, workload, force)

@@ -146,10 +146,10 @@ def image_reference(**options: Any) -> None:
 
 def _context(choice: ClusterChoice) -> str | None:
     """The chosen context; None where there is no kubeconfig. NamedObjectMissing for a wrong name."""
-    from telepresence_py.cluster.kubeconfig import choose_context
+    from telepresence_py.cluster.kubeconfig import context_name
 
     try:
-        return choose_context(choice).context
+        return context_name(choice)
     except ClusterUnreachable:
         return None
 

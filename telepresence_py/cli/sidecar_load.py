@@ -27,7 +27,7 @@ from telepresence_py.cli.load_target import (
 )
 from telepresence_py.cli.render import Screen
 from telepresence_py.cli.sidecar_image import image_here, this_platform, write_archive
-from telepresence_py.cluster.kubeconfig import choose_context
+from telepresence_py.cluster.kubeconfig import context_name
 from telepresence_py.model.errors import BadUsage, ClusterUnreachable, PreconditionFailed
 from telepresence_py.model.events import Level
 from telepresence_py.model.intent import ClusterChoice
@@ -49,7 +49,7 @@ class Step:
 def find_target(choice: ClusterChoice) -> LoadTarget:
     """Where the chosen context's cluster is; without any kubeconfig this project's own, if it is up."""
     try:
-        context = choose_context(choice).context
+        context = context_name(choice)
     except ClusterUnreachable:
         if sorted(_RUN.glob(_PROJECT_SOCKETS)):
             return LoadTarget(PROJECT)

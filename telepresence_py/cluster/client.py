@@ -13,6 +13,7 @@ from telepresence_py.cluster.exchange import Exchange, Lines, NoAnswer, RawAnswe
 from telepresence_py.cluster.kubeconfig import Access, load_access
 from telepresence_py.cluster.refusals import Answer, explain, unreachable
 from telepresence_py.model.intent import ClusterChoice
+from telepresence_py.model.plugin import RunPlugin
 
 TRIES = 4
 FIRST_PAUSE_SECONDS = 0.2
@@ -100,14 +101,16 @@ class Cluster:
 
 
 @asynccontextmanager
-async def open_cluster(choice: ClusterChoice) -> AsyncIterator[Cluster]:
-    """Read the kubeconfig and get credentials ready; no request is made to the server.
+async def open_cluster(choice: ClusterChoice, run_plugin: RunPlugin) -> AsyncIterator[Cluster]:
+    """Read the kubeconfig and get credentials ready, for which `run_plugin` may be called, now and later.
 
-    NamedObjectMissing for an unknown file or context, ClusterUnreachable for credentials that cannot be read.
+    No request is made to the server. Raises what `load_access` raises, and ClusterUnreachable when the
+    credentials are not to be had.
     """
     access = await trio.to_thread.run_sync(load_access, choice, abandon_on_cancel=True)
-    exchange = Exchange(access)
+    exchange = Exchange(access, run_plugin)
     try:
+        await trio.to_thread.run_sync(exchange.connections.way, abandon_on_cancel=True)
         yield Cluster(access, exchange)
     finally:
         exchange.close()

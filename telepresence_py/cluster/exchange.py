@@ -1,6 +1,6 @@
 """Blocking HTTP to the API server, for worker threads: what trio must not do itself.
 
-Credentials stay in here and in `portforward`; errors tell the kind of failure, never a header.
+Credentials stay in here, in `connections` and `portforward`; errors tell the kind of failure, never a header.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import urllib3
 from urllib3.exceptions import HTTPError, SSLError
 
 from telepresence_py.cluster.calls import Call, Json
-from telepresence_py.cluster.impersonation import Headers
+from telepresence_py.cluster.connections import Connections, Way
 from telepresence_py.cluster.kubeconfig import Access
-from telepresence_py.cluster.library import load_library
+from telepresence_py.model.plugin import RunPlugin
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0
@@ -46,14 +46,17 @@ class RawAnswer:
 
 
 class Exchange:
-    """The connection pool to one server; safe to use from several threads. Close it with `close`."""
+    """Requests to one server; safe to use from several threads. Close it with `close`.
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._connections = load_library().connections(access.settings)
+    ClusterUnreachable is raised beside NoAnswer where credentials are not to be had.
+    """
+
+    def __init__(self, access: Access, run_plugin: RunPlugin) -> None:
+        self._server = access.server
+        self.connections = Connections(access, run_plugin)
 
     def close(self) -> None:
-        self._connections.pool_manager.clear()
+        self.connections.close()
 
     def send(self, call: Call, namespace: str) -> RawAnswer:
         """One request, its whole answer; NoAnswer when none came in time."""
@@ -77,21 +80,18 @@ class Exchange:
         except (HTTPError, OSError) as error:
             raise _no_answer(error) from error
 
-    def credentials(self) -> Headers:
-        """Headers that say who we are and as whom we act, renewed where need be. Never print them."""
-        settings = self._access.settings.auth_settings().values()
-        ours = [(one["key"], one["value"]) for one in settings if one["in"] == "header" and one["value"]]
-        return (*ours, *self._access.impersonation.headers())
-
-    @property
-    def proxy(self) -> str | None:
-        """The URL of the proxy that requests go through, if any."""
-        proxy = self._connections.pool_manager.proxy
-        return None if proxy is None else str(proxy)
-
     def _open(self, call: Call, namespace: str, timeout: urllib3.Timeout) -> Any:
+        way = self.connections.way()
+        response = self._request(way, call, namespace, timeout)
+        # what is refused so was not carried out: it may be sent again
+        if response.status == 401 and self.connections.refused(way):
+            response.close()
+            response = self._request(self.connections.way(), call, namespace, timeout)
+        return response
+
+    def _request(self, way: Way, call: Call, namespace: str, timeout: urllib3.Timeout) -> Any:
         headers = urllib3.HTTPHeaderDict({"Accept": "application/json, */*", "User-Agent": "telepresence-py"})
-        for name, value in self.credentials():
+        for name, value in way.headers:
             headers.add(name, value.encode())  # type: ignore[arg-type]  # as bytes; text it would send as Latin-1
         body = None
         if call.body is not None:
@@ -99,9 +99,9 @@ class Exchange:
             patch = call.method == "PATCH"
             headers["Content-Type"] = "application/merge-patch+json" if patch else "application/json"
         query = f"?{urlencode(call.query)}" if call.query else ""
-        return self._connections.pool_manager.request(
+        return way.pool.request(
             call.method,
-            f"{self._access.server}{call.path(namespace)}{query}",
+            f"{self._server}{call.path(namespace)}{query}",
             body=body,
             headers=headers,
             timeout=timeout,

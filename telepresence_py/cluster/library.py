@@ -1,4 +1,4 @@
-"""The light part of the `kubernetes` library: configuration, connections, kubeconfig; none of its models.
+"""The light part of the `kubernetes` library: configuration and connections; none of its models.
 
 Importing `kubernetes.client` the usual way may run over a thousand generated modules, about a second. What is
 needed here stands in a handful of leaf modules. So for the duration of one import the packages above them are
@@ -9,10 +9,10 @@ empty stand-ins with the true search path; afterwards every trace leaves `sys.mo
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -20,22 +20,19 @@ from types import ModuleType
 from typing import Any
 
 PACKAGE = "kubernetes"
-STAND_INS = ("kubernetes.client", "kubernetes.config", "kubernetes.utils")
+STAND_INS = ("kubernetes.client", "kubernetes.utils")
 
 
 @dataclass(frozen=True)
 class Library:
     """`configuration` makes the settings, `connections` a `.pool_manager` of urllib3 from them.
 
-    `load_kube_config` fills settings; `merge` reads one or several kubeconfig files; `config_error` is what
-    both raise.
+    `parse_yaml` reads a kubeconfig's text.
     """
 
     configuration: type[Any]
     connections: type[Any]
-    load_kube_config: Any
-    merge: type[Any]
-    config_error: type[Exception]
+    parse_yaml: Callable[[str], Any]
 
 
 @cache
@@ -52,13 +49,12 @@ def _gather() -> Library:
     client = sys.modules["kubernetes.client"]
     client.Configuration = settings.Configuration  # type: ignore[attr-defined]
     rest = import_module("kubernetes.client.rest")
-    kube_config = import_module("kubernetes.config.kube_config")
+    yaml = import_module("yaml")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     return Library(
         configuration=settings.Configuration,
         connections=rest.RESTClientObject,
-        load_kube_config=kube_config.load_kube_config,
-        merge=kube_config.KubeConfigMerger,
-        config_error=kube_config.ConfigException,
+        parse_yaml=partial(yaml.load, Loader=loader),
     )
 
 
@@ -72,8 +68,6 @@ def _stand_ins() -> Iterator[None]:
     sys.modules[PACKAGE] = _package(PACKAGE, roots)
     for name in STAND_INS:
         sys.modules[name] = _package(name, [f"{root}/{name.rpartition('.')[2]}" for root in roots])
-    # kube_config imports this name at its top and uses it only in functions that are not called here
-    sys.modules["kubernetes.client"].ApiClient = object  # type: ignore[attr-defined]
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 from telepresence_py.cluster.calls import PODS, Call
@@ -13,19 +14,19 @@ def port_forward_target(cluster: Cluster, pod_name: str, pod_port: int) -> WebSo
     """The port-forward WebSocket of one port of one pod, on the pod's loopback.
 
     Credentials are renewed here when they have expired, which may run the user's login plugin: ask anew at
-    each dial.
+    each dial. ClusterUnreachable when they cannot be.
     """
-    settings = cluster.access.settings
+    access, connections = cluster.access, cluster.exchange.connections
+    way = connections.way()
     url = urlsplit(cluster.server)
     path = url.path.rstrip("/") + Call("get", PODS, pod_name, "portforward").path(cluster.namespace)
     scheme = "wss" if url.scheme == "https" else "ws"
     return WebSocketTarget(
         url=urlunsplit((scheme, url.netloc, path, f"ports={pod_port}", "")),
-        headers=cluster.exchange.credentials(),
-        ca_file=settings.ssl_ca_cert,
-        certificate_file=settings.cert_file,
-        key_file=settings.key_file,
-        server_name=settings.tls_server_name,
-        verify=bool(settings.verify_ssl),
-        proxy=cluster.exchange.proxy,
+        headers=way.headers,
+        refused=partial(connections.refused, way),
+        tls=way.tls,
+        server_name=access.cluster.server_name or None,
+        proxy=None if access.proxy is None else access.proxy.url,
+        proxy_tls=connections.proxy_tls,
     )

@@ -6,6 +6,8 @@ or a run:
     CLI                                   session process
     Swap(intent) or Run(intent)      ->
                                      <-   News(event)                 any number, at any time until the end
+                                     <-   RunPlugin(call)             any number, never while the child runs
+    PluginEnded(end)                 ->                               answers it, unless one of them is gone
                                      <-   Confirm(question)           at most once; answer: Confirmed or Stop
                                      <-   StartChild(environment, namespaces) + one descriptor per namespace
     ChildStarted(pid)                ->                               or ChildEnded alone, when exec failed
@@ -21,11 +23,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from telepresence_py.model.errors import TelepresenceError, error_named
 from telepresence_py.model.events import Event, Level
 from telepresence_py.model.intent import RunIntent, SwapIntent
+from telepresence_py.model.plugin import Failure, Interaction, PluginCall, PluginEnd
 
 Fields = dict[str, object]
 
@@ -51,6 +54,14 @@ class Confirmed:
     """The user said yes to the question of `Confirm`."""
 
     tag: ClassVar[str] = "confirmed"
+
+
+@dataclass(frozen=True)
+class PluginEnded:
+    """How the credential plugin of `RunPlugin` ended."""
+
+    tag: ClassVar[str] = "plugin-ended"
+    end: PluginEnd
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,14 @@ class Confirm:
 
 
 @dataclass(frozen=True)
+class RunPlugin:
+    """Run a credential plugin on the user's terminal."""
+
+    tag: ClassVar[str] = "run-plugin"
+    call: PluginCall
+
+
+@dataclass(frozen=True)
 class StartChild:
     """Run the command with this environment (whole, nothing is added) in these namespaces.
 
@@ -144,15 +163,15 @@ class Failed:
 
 
 Opening = Swap | Run
-FromCli = Opening | Confirmed | ChildStarted | ChildEnded | Stop
-FromSession = News | Confirm | StartChild | StopChild | Ended | Failed
+FromCli = Opening | Confirmed | PluginEnded | ChildStarted | ChildEnded | Stop
+FromSession = News | RunPlugin | Confirm | StartChild | StopChild | Ended | Failed
 Message = FromCli | FromSession
 
 _FROM_CLI: dict[str, type[FromCli]] = {
-    cls.tag: cls for cls in (Swap, Run, Confirmed, ChildStarted, ChildEnded, Stop)
+    cls.tag: cls for cls in (Swap, Run, Confirmed, PluginEnded, ChildStarted, ChildEnded, Stop)
 }
 _FROM_SESSION: dict[str, type[FromSession]] = {
-    cls.tag: cls for cls in (News, Confirm, StartChild, StopChild, Ended, Failed)
+    cls.tag: cls for cls in (News, RunPlugin, Confirm, StartChild, StopChild, Ended, Failed)
 }
 
 
@@ -201,6 +220,10 @@ def _fields(message: Message) -> Fields:
         case News(event):
             fields = {"name": event.name, "text": event.text, "level": event.level.value, "data": event.data}
             return {"event": fields}
+        case RunPlugin(call):
+            return {"call": {**vars(call), "interaction": call.interaction.value}}
+        case PluginEnded(end):
+            return {"end": {**vars(end), "failure": end.failure and end.failure.name}}
         case _:
             return dict(vars(message))
 
@@ -225,6 +248,13 @@ def _build(cls: type[Message], fields: Fields) -> Message:
     if cls is News:
         event = dict(fields["event"])  # type: ignore[call-overload]
         return News(Event(**{**event, "level": Level(event["level"])}))
+    if cls is RunPlugin:
+        call: dict[str, Any] = dict(fields["call"])  # type: ignore[call-overload]
+        call |= {"command": tuple(call["command"]), "interaction": Interaction(call["interaction"])}
+        return RunPlugin(PluginCall(**call))
+    if cls is PluginEnded:
+        end: dict[str, Any] = dict(fields["end"])  # type: ignore[call-overload]
+        return PluginEnded(PluginEnd(**{**end, "failure": end["failure"] and Failure[end["failure"]]}))
     if cls is StartChild:
         fields = {**fields, "namespaces": tuple(fields["namespaces"])}  # type: ignore[arg-type]
     return cls(**fields)  # type: ignore[arg-type]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -81,16 +83,16 @@ class Reception(Enum):
 class WebSocketTarget:
     """Where and how to open a WebSocket: the cluster room knows, the tunnel dials.
 
-    `ca_file`, `certificate_file`, `key_file` are paths or None; `verify` False skips TLS verification
-    because the kubeconfig says so. `headers` (names may repeat) carries credentials: never print it.
+    `tls` is for a wss URL, `server_name` the name to verify instead of the URL's. `headers` (names may
+    repeat) and `proxy` (a URL) carry credentials: never print them. `refused`, which blocks, is to be called
+    when they were not accepted: True when a new target would have others.
     """
 
     url: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
+    refused: Callable[[], bool] = field(repr=False, default=lambda: False)
     subprotocols: tuple[str, ...] = ("v4.channel.k8s.io",)
-    ca_file: str | None = None
-    certificate_file: str | None = None
-    key_file: str | None = None
+    tls: ssl.SSLContext | None = None
     server_name: str | None = None
-    verify: bool = True
-    proxy: str | None = None
+    proxy: str | None = field(repr=False, default=None)
+    proxy_tls: ssl.SSLContext | None = None

@@ -31,6 +31,7 @@ def main() -> None:
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     _raise_descriptor_limit()
     sock = socket.socket(fileno=int(sys.argv[1]))
+    sock.set_inheritable(False)  # a program that we start must not keep the door open
     bridge.run(partial(_serve, sock))
 
 

@@ -21,7 +21,9 @@ from telepresence_py.model.door import (
     Lines,
     News,
     Opening,
+    PluginEnded,
     Run,
+    RunPlugin,
     StartChild,
     Stop,
     StopChild,
@@ -31,6 +33,7 @@ from telepresence_py.model.door import (
 )
 from telepresence_py.model.errors import BadUsage, InternalError
 from telepresence_py.model.events import Event
+from telepresence_py.model.plugin import PluginCall, PluginEnd
 
 _CHUNK = 1 << 16
 
@@ -53,6 +56,9 @@ class Door:
         self._news = trio.Condition()
         self._before_child = trio.CancelScope()
         self._opening: Opening | None = None
+        self._terminal = trio.Lock()
+        self._child_asked_for = False
+        self._plugin_end: PluginEnd | None = None
         self.child_status: int | None = None
         self.stop_reason: str | None = None
 
@@ -77,11 +83,37 @@ class Door:
         self.post(Confirm(question, refusal))
         await self._wait_for(Confirmed)
 
+    @property
+    def child_has_terminal(self) -> bool:
+        return self._child_asked_for and ChildEnded not in self._heard
+
+    async def run_plugin(self, call: PluginCall) -> PluginEnd | None:
+        """Have the CLI run a credential plugin on the user's terminal, one at a time.
+
+        None when the terminal is the child's, or the CLI is gone. CliGone when the CLI asks for the end
+        meanwhile, unless there is something to restore, for which the credentials are needed.
+        """
+        async with self._terminal, self._news:
+            if self.child_has_terminal or self.stop_reason == "end of file":
+                return None
+            restoring = self._child_asked_for or self.stop_reason is not None
+            self._plugin_end = None
+            self.post(RunPlugin(call))
+            while self._plugin_end is None:
+                if self.stop_reason is not None and not restoring:
+                    raise CliGone(self.stop_reason)
+                if self.stop_reason == "end of file":
+                    return None
+                await self._news.wait()
+            return self._plugin_end
+
     async def start_child(self, environment: dict[str, str], namespaces: Mapping[str, int]) -> None:
         """Ask for the child and wait until it runs, or could not be executed (`child_status` tells).
 
         `namespaces` maps user, net, uts, mnt, pid to descriptors, which stay the caller's.
         """
+        async with self._terminal:
+            self._child_asked_for = True
         self._before_child.cancel()
         self.post(StartChild(environment, tuple(namespaces)), tuple(namespaces.values()))
         await self._wait_for(ChildStarted, ChildEnded)
@@ -145,6 +177,8 @@ class Door:
             match message:
                 case Swap() | Run():
                     self._opening = message
+                case PluginEnded(end):
+                    self._plugin_end = end
                 case ChildEnded(status):
                     self.child_status = status
                 case Stop(reason):

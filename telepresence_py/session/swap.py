@@ -18,6 +18,7 @@ from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
 from telepresence_py.session.performance import perform
 from telepresence_py.session.plan import SwapPlan, plan_swap
+from telepresence_py.session.plugins import plugin_runner
 from telepresence_py.session.podspec import helper_ports, mounts_of
 from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
 from telepresence_py.session.recording import recorded
@@ -37,7 +38,7 @@ async def swap(door: Door, intent: SwapIntent) -> None:
     key = SessionKey.generate()
     identity = new_identity(key.public_line)
 
-    async with open_cluster(intent.cluster) as cluster:
+    async with open_cluster(intent.cluster, plugin_runner(door)) as cluster:
         await confirm_protected(door, cluster, "swap")
         intent = replace(intent, image=image_for(intent.image, cluster.context, report))
         async with trio.open_nursery() as asking:

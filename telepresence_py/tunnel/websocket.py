@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
+from python_socks import ProxyError
 
 from telepresence_py.model.errors import ClusterUnreachable, NoRights, SessionLost, TelepresenceError
 from telepresence_py.model.network import WebSocketTarget
@@ -134,21 +135,24 @@ async def connect(
         await ws_connect(
             lambda: _Messages(protocol),
             target.url,
-            ssl_context=tls_context(target) if target.url.startswith("wss:") else None,
+            ssl_context=target.tls,
             extra_headers=headers,
             websocket_handshake_timeout=HANDSHAKE_SECONDS,
             max_redirects=0,
             proxy=target.proxy,
+            proxy_ssl_context=target.proxy_tls,
             **arguments,
         )
     except WSHandshakeError as error:
+        if _status(error) == 401 and await asyncio.to_thread(target.refused):
+            raise DialFailed(_not_accepted(target)) from error
         raise _refused(target, error) from error
     except ssl.SSLCertVerificationError as error:
         raise ClusterUnreachable(
             f"the API server at {_server(target)} shows a certificate that is not trusted"
             f" ({error.verify_message}); check certificate-authority in the kubeconfig"
         ) from error
-    except (OSError, WSError, TimeoutError) as error:
+    except (OSError, WSError, TimeoutError, ProxyError) as error:
         raise DialFailed(
             ClusterUnreachable(
                 f"the API server at {_server(target)} could not be reached ({error or type(error).__name__});"
@@ -158,29 +162,10 @@ async def connect(
     return protocol
 
 
-def tls_context(target: WebSocketTarget) -> ssl.SSLContext:
-    """TLS as the kubeconfig says. ClusterUnreachable when its files cannot be used."""
-    try:
-        context = ssl.create_default_context(cafile=target.ca_file)
-        if target.certificate_file:
-            context.load_cert_chain(target.certificate_file, target.key_file)
-    except OSError as error:
-        raise ClusterUnreachable(
-            f"the certificate files of the kubeconfig cannot be used ({error}); check their paths"
-        ) from error
-    if not target.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 def _refused(target: WebSocketTarget, error: WSHandshakeError) -> Exception:
-    status = int(error.response.status) if error.response is not None else 0
-    said = _message(error.raw_body) or str(error)
+    status, said = _status(error), _message(error.raw_body) or str(error)
     if status == 401:
-        return ClusterUnreachable(
-            f"the API server at {_server(target)} does not accept the credentials; log in again"
-        )
+        return _not_accepted(target)
     if status == 403:
         return NoRights(f"the port-forward to the sidecar was refused ({said}); ask for pods/portforward")
     if status == 404:
@@ -189,6 +174,16 @@ def _refused(target: WebSocketTarget, error: WSHandshakeError) -> Exception:
         ClusterUnreachable(
             f"the API server at {_server(target)} did not open the port-forward ({said}); try again"
         )
+    )
+
+
+def _status(error: WSHandshakeError) -> int:
+    return int(error.response.status) if error.response is not None else 0
+
+
+def _not_accepted(target: WebSocketTarget) -> ClusterUnreachable:
+    return ClusterUnreachable(
+        f"the API server at {_server(target)} does not accept the credentials; log in again"
     )
 
 

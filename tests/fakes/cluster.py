@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from telepresence_py.cluster.calls import REPLICASETS
 from telepresence_py.cluster.owners import PodOwner, Workload, reference, selector_text
+from telepresence_py.model.plugin import PluginCall, PluginEnd
 
 Json = dict[str, Any]
 Refuse = Callable[[str, str, Json], tuple[int, str] | None]
@@ -44,6 +46,7 @@ class FakeCluster:
         self.numbers = 0
         self.requests: list[tuple[str, str]] = []
         self.headers: list[list[tuple[str, str]]] = []
+        self.client_certificates: list[Any] = []
         self.logs: dict[str, str] = {}
         self.lingering: Callable[[Json], bool] = lambda pod: False
         self.admit: Callable[[Json], None] = lambda pod: None
@@ -329,6 +332,8 @@ class _Handler(BaseHTTPRequestHandler):
         with cluster.lock:
             cluster.requests.append((self.command, f"{url.path}?{url.query}"))
             cluster.headers.append(self.headers.items())
+            if isinstance(self.connection, ssl.SSLSocket):
+                cluster.client_certificates.append(self.connection.getpeercert() or {})
             if cluster.cut_connections > 0:
                 cluster.cut_connections -= 1
                 self.close_connection = True
@@ -393,12 +398,14 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def fake_cluster() -> Iterator[FakeCluster]:
-    """The server on a free port of 127.0.0.1, for as long as the block runs."""
+def fake_cluster(tls: ssl.SSLContext | None = None) -> Iterator[FakeCluster]:
+    """The server on a free port of 127.0.0.1, for as long as the block runs; https:// with `tls`."""
     cluster = FakeCluster()
     handler = type("Handler", (_Handler,), {"cluster": cluster})
     server = _Server(("127.0.0.1", 0), handler)
-    cluster.url = f"http://127.0.0.1:{server.server_address[1]}"
+    cluster.url = f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:  # each connection shakes hands in its own thread
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -424,6 +431,11 @@ def write_kubeconfig(path: Path, url: str, namespace: str = "shop") -> str:
     }
     path.write_text(json.dumps(config))
     return str(path)
+
+
+def no_plugin(call: PluginCall) -> PluginEnd:
+    """For kubeconfigs that have none."""
+    raise AssertionError(f"a plugin was to be run: {call}")
 
 
 def deployment(replicas: int = 1, name: str = "orders", **template_spec: Any) -> tuple[Json, Json]:

@@ -26,6 +26,8 @@ from telepresence_py.model.door import (
     FromSession,
     Lines,
     News,
+    PluginEnded,
+    RunPlugin,
     StartChild,
     Stop,
     StopChild,
@@ -33,6 +35,7 @@ from telepresence_py.model.door import (
     encode,
 )
 from telepresence_py.model.events import Event, Level
+from telepresence_py.model.plugin import Interaction, PluginCall
 from telepresence_py.process import kernel
 from telepresence_py.process.door_socket import send_with_descriptors
 
@@ -41,7 +44,8 @@ KINDS = {"user": "user", "net": "net", "uts": "uts", "mnt": "mnt", "pid": "pid_f
 
 @dataclass(frozen=True)
 class Script:
-    """`before`: "start" the child, "wait" to be asked to stop, "die", "crash", "fail", or "confirm" first.
+    """`before`: "start" the child, "wait" to be asked to stop, "die", "crash", "fail", or "confirm" first, or
+    have a "plugin" run first: `plugin` are a shell's words and the interaction they are for.
     `while_running`: "wait" for its end, "stop-child", "fail", "die", or "end" too early.
     `later` and `restoring` are FIFOs: what happens `while_running` waits, and the restore lasts, until
     somebody opens it for writing. `hidden` is a directory that is covered by an empty, unreachable one.
@@ -55,6 +59,7 @@ class Script:
     restoring: str = ""
     hidden: str = ""
     grace_seconds: float = 5.0
+    plugin: tuple[str, str] = ("", "")
 
 
 class FakeSession:
@@ -94,6 +99,12 @@ class FakeSession:
                     )
                 )
                 return isinstance(self.hear_until(Confirmed, Stop), Confirmed) and self.start()
+            case "plugin":
+                words, interaction = self.script.plugin
+                self.say(
+                    RunPlugin(PluginCall(("sh", "-c", words), {}, {"spec": {}}, Interaction(interaction)))
+                )
+                return isinstance(self.hear_until(PluginEnded, Stop), PluginEnded) and self.start()
         return self.start()
 
     def start(self) -> bool:

@@ -7,7 +7,7 @@ from telepresence_py.cluster.access import Right, allowed_by, require_rights, ru
 from telepresence_py.cluster.client import open_cluster
 from telepresence_py.model.errors import NoRights
 from telepresence_py.model.intent import ClusterChoice
-from tests.fakes.cluster import fake_cluster, write_kubeconfig
+from tests.fakes.cluster import fake_cluster, no_plugin, write_kubeconfig
 
 
 def rule(verbs, groups, resources, **more):
@@ -32,7 +32,8 @@ def test_a_rule_gives_a_right_when_verb_group_and_subresource_fit(given, allowed
 
 def check(tmp_path, cluster):
     async def main():
-        async with open_cluster(ClusterChoice(write_kubeconfig(tmp_path / "config", cluster.url))) as opened:
+        choice = ClusterChoice(write_kubeconfig(tmp_path / "config", cluster.url))
+        async with open_cluster(choice, no_plugin) as opened:
             await require_rights(opened, swap_rights("deployment"))
 
     trio.run(main)

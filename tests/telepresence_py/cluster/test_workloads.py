@@ -10,6 +10,7 @@ from telepresence_py.model.intent import ClusterChoice
 from tests.fakes.cluster import (
     deployment,
     fake_cluster,
+    no_plugin,
     original,
     owned_by_rollout,
     replicationcontroller,
@@ -28,7 +29,8 @@ def cluster():
 
 def asking(tmp_path, cluster, question):
     async def main():
-        async with open_cluster(ClusterChoice(write_kubeconfig(tmp_path / "config", cluster.url))) as opened:
+        choice = ClusterChoice(write_kubeconfig(tmp_path / "config", cluster.url))
+        async with open_cluster(choice, no_plugin) as opened:
             return await question(opened)
 
     return trio.run(main)

@@ -17,6 +17,7 @@ from telepresence_py.session.replicas import Replicas, hold_replicas
 from tests.fakes.cluster import (
     FakeCluster,
     deployment,
+    no_plugin,
     owned_by_rollout,
     replicationcontroller,
     without_parent,
@@ -81,7 +82,10 @@ class Session:
 
     async def hold(self, body: Body) -> None:
         with trio.fail_after(30), one_error():
-            async with open_cluster(self.intent.cluster) as cluster, trio.open_nursery() as nursery:
+            async with (
+                open_cluster(self.intent.cluster, no_plugin) as cluster,
+                trio.open_nursery() as nursery,
+            ):
                 async with hold_replicas(
                     nursery, cluster, await self.plan(cluster), self.events.append
                 ) as replicas:

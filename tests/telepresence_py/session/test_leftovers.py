@@ -7,7 +7,7 @@ from telepresence_py.cluster.client import open_cluster
 from telepresence_py.model.errors import WorkloadHeld
 from telepresence_py.session.leftovers import last_word, list_leftovers, restore_leftovers
 from telepresence_sidecar.contract import SESSION_LABEL
-from tests.fakes.cluster import fake_cluster
+from tests.fakes.cluster import fake_cluster, no_plugin
 from tests.telepresence_py.session.swapping import Session, in_place, with_orders, with_orders_as
 
 CONNECTED = "client connected 127.0.0.1\n"
@@ -32,7 +32,7 @@ def meanwhile(session, look):
 
     async def body(replicas):
         await in_place(replicas)
-        async with open_cluster(session.intent.cluster) as elsewhere:
+        async with open_cluster(session.intent.cluster, no_plugin) as elsewhere:
             await look(elsewhere)
 
     session.run(body)
@@ -77,7 +77,7 @@ def test_every_sidecar_pod_is_listed_with_holder_workload_and_state(cluster, ses
 
 def test_a_namespace_without_sessions_lists_nothing(cluster, session):
     async def main():
-        async with open_cluster(session.intent.cluster) as elsewhere:
+        async with open_cluster(session.intent.cluster, no_plugin) as elsewhere:
             assert await list_leftovers(elsewhere) == ()
             assert await restore_leftovers(elsewhere, session.events.append) == ()
 

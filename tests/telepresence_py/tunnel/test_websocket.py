@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 
 import pytest
@@ -169,17 +169,17 @@ async def test_an_absent_server_is_worth_another_try() -> None:
 
 
 @in_loop
-async def test_a_certificate_authority_that_cannot_be_read_is_told() -> None:
-    target = WebSocketTarget("wss://127.0.0.1:1/", (), ca_file="/nowhere/ca.crt")
-    with pytest.raises(ClusterUnreachable, match="certificate files of the kubeconfig"):
-        await dialled(target)
+async def test_credentials_that_are_not_accepted_are_looked_for_anew_once() -> None:
+    asked: list[bool] = []
 
+    def refused() -> bool:
+        asked.append(True)
+        return True
 
-def test_verification_is_off_only_where_the_kubeconfig_says_so() -> None:
-    from telepresence_py.tunnel.websocket import tls_context
-
-    assert tls_context(WebSocketTarget("wss://x/", ())).verify_mode is ssl.CERT_REQUIRED
-    assert tls_context(WebSocketTarget("wss://x/", (), verify=False)).verify_mode is ssl.CERT_NONE
+    async with api_server(refusing(HTTPStatus.UNAUTHORIZED, "Unauthorized")) as target:
+        with pytest.raises(DialFailed, match="log in again"):
+            await dialled(replace(target, refused=refused))
+    assert asked == [True]
 
 
 @in_loop

@@ -1,0 +1,102 @@
+"""Connections to one API server, with the credentials of the moment: for requests and port-forwards."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import urllib3
+
+from telepresence_py.cluster.credentials import Credentials, Identity
+from telepresence_py.cluster.impersonation import Headers
+from telepresence_py.cluster.kubeconfig import Access
+from telepresence_py.cluster.library import load_library
+from telepresence_py.cluster.tls import proxy_tls, server_tls
+from telepresence_py.model.plugin import RunPlugin
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to the server: who we are on it, TLS (None: http://), and a pool of connections of urllib3."""
+
+    identity: Identity
+    tls: ssl.SSLContext | None
+    pool: Any = field(repr=False)
+    headers: Headers = field(repr=False)
+
+
+class Connections:
+    """Safe to use from several threads. Close it with `close`."""
+
+    def __init__(self, access: Access, run_plugin: RunPlugin) -> None:
+        self._access = access
+        self._credentials = Credentials(access.read_login, run_plugin)
+        self._impersonation = access.impersonation.headers()
+        self._lock = threading.Lock()
+        self._way: Way | None = None
+        encrypted = access.proxy is not None and access.proxy.scheme == "https"
+        self.proxy_tls = proxy_tls(access.cluster) if encrypted else None
+
+    def close(self) -> None:
+        if self._way is not None:
+            self._way.pool.clear()
+
+    def way(self) -> Way:
+        """The way as it is now; a plugin of the kubeconfig may run. ClusterUnreachable without credentials.
+
+        Another client certificate takes new connections: what goes on over the old ones is not cut.
+        """
+        identity = self._credentials.identity()
+        with self._lock:
+            old = self._way
+            if old is None or old.identity != identity:
+                if old is not None and _same_certificate(old.identity, identity):
+                    tls, pool = old.tls, old.pool
+                else:
+                    tls = server_tls(self._access.cluster, identity)
+                    pool = _open_pool(self._access, tls, self.proxy_tls)
+                    if old is not None:
+                        old.pool.clear()
+                self._way = Way(identity, tls, pool, (*_authorization(identity), *self._impersonation))
+            assert self._way is not None
+            return self._way
+
+    def refused(self, way: Way) -> bool:
+        """The server did not accept who we are on that way: True when another try makes sense.
+
+        ClusterUnreachable where it is known why none does.
+        """
+        return self._credentials.refused(way.identity)
+
+
+def _authorization(identity: Identity) -> Headers:
+    return (("Authorization", identity.authorization),) if identity.authorization else ()
+
+
+def _same_certificate(one: Identity, other: Identity) -> bool:
+    return (one.certificate, one.key) == (other.certificate, other.key)
+
+
+def _open_pool(access: Access, tls: ssl.SSLContext | None, tls_of_proxy: ssl.SSLContext | None) -> Any:
+    library = load_library()
+    settings = library.configuration()
+    settings.host = access.server
+    settings.verify_ssl = not access.cluster.insecure
+    settings.tls_server_name = access.cluster.server_name or None
+    # decided already, for the port-forward as well
+    settings.proxy, settings.no_proxy = None, ""
+    if access.proxy is not None:
+        # as kubectl's, the name of the server is the proxy's to resolve
+        settings.proxy = access.proxy.url.replace("socks5://", "socks5h://")
+        settings.proxy_ssl_context = tls_of_proxy
+        if access.proxy.user:
+            login = f"{access.proxy.user}:{access.proxy.password}"
+            settings.proxy_headers = urllib3.make_headers(proxy_basic_auth=login)
+    if access.cluster.insecure:  # the user has said so
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    pool = library.connections(settings).pool_manager
+    if tls is not None:
+        pool.connection_pool_kw["ssl_context"] = tls
+    return pool
