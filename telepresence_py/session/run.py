@@ -18,6 +18,7 @@ from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
 from telepresence_py.session.own_pod import OwnPod, hold_own_pod, rehearse_own_pod, require_free_name
 from telepresence_py.session.performance import perform
+from telepresence_py.session.plugins import plugin_runner
 from telepresence_py.session.podspec import mounts_of
 from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
 from telepresence_py.session.recording import recorded
@@ -38,7 +39,7 @@ async def run(door: Door, intent: RunIntent) -> None:
     key = SessionKey.generate()
     identity = new_identity(key.public_line)
 
-    async with open_cluster(intent.cluster) as cluster:
+    async with open_cluster(intent.cluster, plugin_runner(door)) as cluster:
         await confirm_protected(door, cluster, "run")
         intent = replace(intent, image=image_for(intent.image, cluster.context, report))
         async with trio.open_nursery() as asking:

@@ -51,7 +51,7 @@ def test_an_interrupt_at_its_prompt_is_a_wish_to_stop_and_no_failed_login(swappi
     with swapping.at_terminal("true", before="plugin", plugin=(ASK, "Always")) as person:
         person.expects("Password: ")
         person.types("\x03")
-        assert person.ends() == 128 + signal.SIGINT
+        assert person.ends() == -signal.SIGINT
     tags = swapping.heard_tags()
     assert tags.index("stop") < tags.index("plugin-ended" if "plugin-ended" in tags else "restored")
 
@@ -63,6 +63,6 @@ def test_a_signal_to_the_command_line_alone_ends_the_plugin_too(swapping, tmp_pa
         pass
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=20)
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == -signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)

@@ -120,7 +120,7 @@ def test_a_name_other_than_the_servers_is_verified_where_the_kubeconfig_says_so(
             if works:
                 assert opened.send(LIST, "shop").status == 200
             else:
-                with pytest.raises(NoAnswer, match="not trusted.*another"):
+                with pytest.raises(NoAnswer, match=r"not trusted.*another"):
                     opened.send(LIST, "shop")
 
 

@@ -9,7 +9,7 @@ from telepresence_py.cluster.client import open_cluster
 from telepresence_py.cluster.templates import WITH_TEMPLATE, read_model, require_service_account, template_of
 from telepresence_py.model.errors import BadUsage, NamedObjectMissing
 from telepresence_py.model.intent import ClusterChoice
-from tests.fakes.cluster import deployment, fake_cluster, owned_by_rollout, write_kubeconfig
+from tests.fakes.cluster import deployment, fake_cluster, no_plugin, owned_by_rollout, write_kubeconfig
 
 TEMPLATE = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "app"}]}}
 
@@ -22,7 +22,9 @@ def shop():
 
 def ask(tmp_path, cluster, question, *words):
     async def main():
-        async with open_cluster(ClusterChoice(write_kubeconfig(tmp_path / "config", cluster.url))) as opened:
+        async with open_cluster(
+            ClusterChoice(write_kubeconfig(tmp_path / "config", cluster.url)), no_plugin
+        ) as opened:
             return await question(opened, *words)
 
     return trio.run(main)

@@ -16,7 +16,7 @@ from telepresence_py.session.identity import SessionIdentity
 from telepresence_py.session.leftovers import list_leftovers, restore_leftovers
 from telepresence_py.session.own_pod import hold_own_pod, rehearse_own_pod, require_free_name
 from telepresence_py.session.run_plan import plan_run
-from tests.fakes.cluster import fake_cluster, write_kubeconfig
+from tests.fakes.cluster import fake_cluster, no_plugin, write_kubeconfig
 
 IDENTITY = SessionIdentity("s1", "ssh-ed25519 A", "2026-01-01T00:00:00Z")
 EXPOSED = (PortOverride(9000, 8080),)
@@ -44,7 +44,7 @@ class Runner:
     def call(self, question):
         async def main():
             with trio.fail_after(30), one_error():
-                async with open_cluster(ClusterChoice(self.kubeconfig)) as opened:
+                async with open_cluster(ClusterChoice(self.kubeconfig), no_plugin) as opened:
                     return await question(opened)
 
         return trio.run(main)
@@ -137,7 +137,7 @@ def test_the_rival_lives_on(tmp_path, cluster, runner):
     rival = Runner(tmp_path, cluster, "s2")
 
     async def lose(pod):
-        async with open_cluster(ClusterChoice(runner.kubeconfig)) as opened:
+        async with open_cluster(ClusterChoice(runner.kubeconfig), no_plugin) as opened:
             with pytest.raises(WorkloadHeld), one_error():
                 await runner.hold(opened, nothing)
         assert things(cluster) == [("pods", "api"), ("services", "api")]
