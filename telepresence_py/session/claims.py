@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.owners import claims_of
 from telepresence_py.model.errors import PreconditionFailed
-from telepresence_py.session.podspec import only_on_one_node
 from telepresence_py.session.podstate import is_finished
+
+MANY = frozenset({"ReadWriteMany", "ReadOnlyMany"})
+"""What is not known, for want of the right to read the claim, is taken for the commonest: ReadWriteOnce."""
 
 
 def beside_others(
@@ -26,7 +28,7 @@ def beside_others(
                 f"{source} uses the volume claim {claim}, which one pod alone may have (ReadWriteOncePod): "
                 "no pod can run beside its own: run a plain pod, without --like"
             )
-        if not only_on_one_node([modes]):
+        if modes & MANY:
             continue
         for pod in pods:
             node = pod["spec"].get("nodeName")
