@@ -8,16 +8,26 @@ from typing import Any
 
 import click
 
-from telepresence_py.cli.common import AnyCommand
+from telepresence_py.cli.common import AnyCommand, not_empty
 from telepresence_py.model.errors import BadUsage, NamedObjectMissing
 from telepresence_py.model.intent import EnvironmentChoice
 
 
 def environment_options(command: AnyCommand) -> AnyCommand:
     for option in (
-        click.option("--env-from", metavar="FILE", help="Lay the variables of FILE (dotenv) over the pod's."),
-        click.option("--env-json", metavar="FILE", help="The same, as a JSON object."),
-        click.option("--env-file", metavar="FILE", help="Write the pod's variables to FILE (dotenv, 0600)."),
+        click.option(
+            "--env-from",
+            callback=not_empty,
+            metavar="FILE",
+            help="Lay the variables of FILE (dotenv) over the pod's.",
+        ),
+        click.option("--env-json", callback=not_empty, metavar="FILE", help="The same, as a JSON object."),
+        click.option(
+            "--env-file",
+            callback=not_empty,
+            metavar="FILE",
+            help="Write the pod's variables to FILE (dotenv, 0600).",
+        ),
     ):
         command = option(command)
     return command

@@ -11,6 +11,7 @@ from telepresence_py.model.image import is_reference
 from telepresence_py.model.intent import PortOverride, is_header_value
 
 DEFAULT_KIND = "deployment"
+MIN_GRACE_SECONDS, MAX_GRACE_SECONDS = 1.0, 24 * 3600.0
 
 _KINDS = {
     "deployment": ("deploy", "deployments"),
@@ -100,6 +101,14 @@ def parse_duration(word: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != word:
         raise BadUsage(f"{word!r} is not a duration; write for example 30s, 2m or 1h30m")
     return sum(float(number) * _SECONDS_PER_UNIT[unit] for number, unit in parts)
+
+
+def parse_grace(word: str) -> float:
+    """Seconds for `--grace`: a sidecar needs some to be found, and may hold the workload for all of them."""
+    seconds = parse_duration(word)
+    if not MIN_GRACE_SECONDS <= seconds <= MAX_GRACE_SECONDS:
+        raise BadUsage(f"--grace {word}: write a time from {MIN_GRACE_SECONDS:g} s to 24 h, for example 30s")
+    return seconds
 
 
 def check_identity(user: str | None, groups: Iterable[str]) -> None:

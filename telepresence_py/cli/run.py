@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from telepresence_py.cli.common import CONTEXT_SETTINGS, screen_for
+from telepresence_py.cli.common import CONTEXT_SETTINGS, not_empty, screen_for
 from telepresence_py.cli.options import parse_name, parse_ports, parse_target
 from telepresence_py.cli.session_options import session_fields, session_options
 from telepresence_py.model.intent import Model, RunIntent
@@ -24,7 +24,12 @@ from telepresence_py.model.intent import Model, RunIntent
     help="Make a Service whose port POD reaches the command on port LOCAL.",
 )
 @click.option("--like", metavar="KIND/NAME[:CONTAINER]", help="Environment, volumes, account of such a pod.")
-@click.option("--serviceaccount", metavar="NAME", help="Service account; the namespace's default without it.")
+@click.option(
+    "--serviceaccount",
+    callback=not_empty,
+    metavar="NAME",
+    help="Service account; the namespace's default without it.",
+)
 @session_options
 def run(command: tuple[str, ...], **options: Any) -> None:
     """Run COMMAND as though it were in a pod of its own; no workload is touched.

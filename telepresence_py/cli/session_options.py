@@ -9,7 +9,7 @@ import click
 
 from telepresence_py.cli.common import AnyCommand, cluster_choice, cluster_options, output_options
 from telepresence_py.cli.environment import environment_choice, environment_options
-from telepresence_py.cli.options import parse_duration, parse_image
+from telepresence_py.cli.options import parse_grace, parse_image
 
 
 def session_options(command: AnyCommand) -> AnyCommand:
@@ -40,7 +40,7 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         "command": command or (os.environ.get("SHELL") or "/bin/sh",),
         "holder": _holder(),
         "image": options["image"],
-        "grace_seconds": parse_duration(options["grace"]),
+        "grace_seconds": parse_grace(options["grace"]),
         "ready_now": options["ready"] == "now",
         "environment": environment_choice(options),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -10,10 +11,11 @@ import trio
 
 from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.client import Cluster
+from telepresence_py.cluster.kinds import resource_of
 from telepresence_py.cluster.owners import is_held_back
 from telepresence_py.cluster.pods import list_pods, read_log
-from telepresence_py.cluster.workloads import find_workload, require_namespace
-from telepresence_py.model.errors import WorkloadHeld, one_error
+from telepresence_py.cluster.workloads import find_workload, missing, require_namespace
+from telepresence_py.model.errors import NoRights, WorkloadHeld, one_error
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import holder_of, is_finished
@@ -72,11 +74,14 @@ async def restore_leftovers(
     which.
 
     What a live session holds is taken from it by `force` alone: else WorkloadHeld when it was named, before
-    anything is touched; and of all workloads it is left out, which is reported.
+    anything is touched; and of all workloads it is left out, which is reported. NamedObjectMissing, with the
+    nearest name, when there is neither such a workload nor anything left of it.
     """
     if workload is not None:
         workload = await _as_swapped(cluster, workload)
     found = [one for one in await list_leftovers(cluster) if workload in (None, one.workload)]
+    if workload is not None and not found:
+        await _require_known(cluster, workload)
     held = {one.workload: one for one in found if one.state == "live" and not force}
     for name, one in held.items():
         whose = f"{name} is held by a living session of {one.holder} since {one.since}"
@@ -105,6 +110,16 @@ async def _as_swapped(cluster: Cluster, workload: str) -> str:
     """A ReplicaSet of a deployment is swapped, and restored, as that deployment."""
     found = await find_workload(cluster, workload) if workload.startswith("replicaset/") else None
     return workload if found is None else str(found)
+
+
+async def _require_known(cluster: Cluster, workload: str) -> None:
+    """NamedObjectMissing for a workload that is not there; who may not look for it is taken at their word."""
+    kind, _, name = workload.partition("/")
+    if workload.startswith(OWN_WORKLOAD):
+        return
+    with suppress(NoRights):
+        if await find_workload(cluster, workload) is None:
+            raise await missing(cluster, resource_of(kind), kind, name)
 
 
 async def _state(cluster: Cluster, pod: Json) -> str:

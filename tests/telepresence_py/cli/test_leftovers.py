@@ -18,7 +18,7 @@ from telepresence_sidecar.contract import (
     SINCE_ANNOTATION,
     WORKLOAD_ANNOTATION,
 )
-from tests.fakes.cluster import fake_cluster, write_kubeconfig
+from tests.fakes.cluster import deployment, fake_cluster, write_kubeconfig
 
 ROOT = Path(__file__).parents[3]
 SINCE = "2024-01-01T00:00:00Z"
@@ -116,7 +116,8 @@ def test_sessions_are_listed_though_the_cluster_cannot_be_asked(run, session):
     assert '"test"' in done.stderr
 
 
-def test_where_nothing_is_left_there_is_nothing_to_restore(run):
+def test_where_nothing_is_left_there_is_nothing_to_restore(run, cluster):
+    cluster.add("deployments", deployment()[0])
     done = run("restore", "orders")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "telepresence-py: nothing to restore for deployment/orders\n"
@@ -128,6 +129,19 @@ def test_a_namespace_that_is_not_there_is_told_with_the_nearest(run, words):
     assert done.returncode == 66
     assert 'there is no namespace "shopp"' in done.stderr
     assert 'did you mean "shop"?' in done.stderr
+
+
+def test_a_workload_that_is_not_there_is_told_with_the_nearest(run, cluster):
+    cluster.add("deployments", deployment()[0])
+    done = run("restore", "ordres")
+    assert done.returncode == 66
+    assert 'no deployment "ordres"' in done.stderr
+    assert 'did you mean "orders"?' in done.stderr
+
+
+def test_who_may_not_look_for_workloads_is_taken_at_their_word(run, cluster):
+    cluster.refuse = lambda _method, path, _body: (403, "no") if "/deployments" in path else None
+    assert run("restore", "orders").returncode == 0
 
 
 def test_what_a_session_left_is_removed(run, cluster):

@@ -9,6 +9,7 @@ from telepresence_py.cli.options import (
     check_identity,
     nearest,
     parse_duration,
+    parse_grace,
     parse_namespace,
     parse_port,
     parse_ports,
@@ -54,6 +55,14 @@ def test_what_names_no_workload_is_refused(word):
 def test_a_misspelt_kind_is_answered_with_the_nearest(word, meant):
     with pytest.raises(BadUsage, match=f"did you mean '{meant}'"):
         parse_target(word)
+
+
+def test_the_grace_period_is_a_time_in_which_a_session_can_be_found_and_given_up():
+    assert parse_grace("1s") == 1
+    assert parse_grace("24h") == 86400
+    for word in ("0", "1ms", "24h1s", "1000000000", "9" * 400):
+        with pytest.raises(BadUsage, match="--grace"):
+            parse_grace(word)
 
 
 def test_a_namespace_is_a_dns_label():

@@ -7,7 +7,7 @@ from telepresence_py.cluster.client import open_cluster
 from telepresence_py.model.errors import WorkloadHeld
 from telepresence_py.session.leftovers import last_word, list_leftovers, restore_leftovers
 from telepresence_sidecar.contract import SESSION_LABEL
-from tests.fakes.cluster import fake_cluster, no_plugin
+from tests.fakes.cluster import deployment, fake_cluster, no_plugin
 from tests.telepresence_py.session.swapping import Session, in_place, with_orders, with_orders_as
 
 CONNECTED = "client connected 127.0.0.1\n"
@@ -146,6 +146,7 @@ def test_workloads_of_other_kinds_are_listed_and_put_back_by_their_names(tmp_pat
 def test_another_workloads_sessions_are_left_alone(cluster, session):
     async def look(elsewhere):
         say(cluster, LOST)
+        cluster.add("deployments", deployment(name="other")[0])
         assert await restore_leftovers(elsewhere, session.events.append, "deployment/other") == ()
         assert len(sidecars(cluster)) == 2
 
