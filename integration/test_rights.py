@@ -1,9 +1,10 @@
-"""The ClusterRole `edit` in one namespace is enough, also where Pod Security enforces `restricted`."""
+"""`edit` in one namespace is enough, also where Pod Security enforces `restricted`; so are exact rights."""
 
 from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 
 import pytest
 
@@ -13,6 +14,7 @@ from integration.probe.town import settle
 from integration.support.aftermath import assert_restored, remember, sidecar_pods
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
+from integration.support.waiting import wait_until
 
 
 def may(product: Product, namespace: Namespace, *question: str) -> bool:
@@ -37,6 +39,39 @@ def test_a_swap_needs_edit_in_one_namespace_and_lives_under_restricted(
             assert swap.end() == 0
         assert_restored(before)
     assert tally.failures == []
+
+
+COMMON = (
+    ("", "services", "list"),
+    ("", "pods", "get list watch create patch delete"),
+    ("", "pods/log", "get"),
+    ("", "pods/portforward", "get create"),
+)
+EXACT = {
+    "deployment": (("apps", "deployments", "get"), ("apps", "replicasets", "list")),
+    "replicaset": (("apps", "replicasets", "get"), ("", "serviceaccounts", "get")),
+    "replicationcontroller": (("", "replicationcontrollers", "get"), ("", "serviceaccounts", "get")),
+}
+"""What README.md and docs/workloads.md say, as group, resource and verbs."""
+
+
+@pytest.mark.parametrize("kind", EXACT)
+def test_the_rights_that_are_documented_for_a_kind_are_all_that_a_swap_needs(
+    products: Callable[..., Product], town: Namespace, kind: str
+) -> None:
+    workload = Workload(f"exact-{kind}")
+    settle(town, probe_config_map(), getattr(workload, kind)(), *workload.services())
+    wait_until(lambda: town.pods(f"app={workload.name}"), 30, "its pod is there")
+    town.kubectl("wait", "--for=condition=Ready", "pod", "-l", f"app={workload.name}", "--timeout=60s")
+    before = remember(town, workload.name, f"{kind}/{workload.name}")
+    rules = [
+        {"apiGroups": [group], "resources": [resource], "verbs": verbs.split()}
+        for group, resource, verbs in (*COMMON, *EXACT[kind])
+    ]
+    product = products(kubeconfig=town.kubeconfig_with(rules))
+    with swapped(product, f"{kind}/{workload.name}") as swap:
+        assert swap.end() == 0
+    assert_restored(before)
 
 
 def test_a_limit_range_is_obeyed(namespace: Namespace, product: Product) -> None:

@@ -13,6 +13,16 @@ MANY = frozenset({"ReadWriteMany", "ReadOnlyMany"})
 """What is not known, for want of the right to read the claim, is taken for the commonest: ReadWriteOnce."""
 
 
+def require_shared(workload: str, claims: Mapping[str, frozenset[str]]) -> None:
+    """PreconditionFailed for a volume that no second pod may have, wherever it runs."""
+    for claim, modes in claims.items():
+        if modes == {"ReadWriteOncePod"}:
+            raise PreconditionFailed(
+                f"the volume of claim {claim} is for one pod of {workload} alone (ReadWriteOncePod), so that "
+                "no other can stand beside it: swapping it is not supported yet"
+            )
+
+
 def beside_others(
     source: str, claims: Mapping[str, frozenset[str]], pods: Sequence[Json]
 ) -> tuple[str | None, tuple[str, ...]]:

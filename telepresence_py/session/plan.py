@@ -13,6 +13,7 @@ from telepresence_py.model.errors import PreconditionFailed, WorkloadHeld
 from telepresence_py.model.image import DEFAULT_IMAGE
 from telepresence_py.model.intent import SwapIntent
 from telepresence_py.model.network import Mount, PortMap
+from telepresence_py.session.claims import MANY, require_shared
 from telepresence_py.session.identity import SessionIdentity
 from telepresence_py.session.manifest import SidecarShape, lock_name, plain_pod
 from telepresence_py.session.podspec import (
@@ -21,7 +22,6 @@ from telepresence_py.session.podspec import (
     map_ports,
     mounts_of,
     require_room,
-    require_shared,
     unserved,
 )
 from telepresence_py.session.podstate import (
@@ -225,12 +225,8 @@ def _newest(workload: Workload) -> _Serving:
 
 
 def node_beside(original: Json, owner: PodOwner, claims: Mapping[str, frozenset[str]]) -> str | None:
-    """The only node on which a sidecar of that owner can run beside the original; None for any.
-
-    A claim of which nothing is known is taken for the commonest: ReadWriteOnce.
-    """
-    shared = {"ReadWriteMany", "ReadOnlyMany"}
-    bound = any(not claims.get(name, frozenset()) & shared for name in owner.claims)
+    """The only node on which a sidecar of that owner can run beside the original; None for any."""
+    bound = any(not claims.get(name, frozenset()) & MANY for name in owner.claims)
     return original["spec"].get("nodeName") if bound else None
 
 

@@ -145,16 +145,6 @@ def require_room(workload: str, specs: Iterable[Json]) -> None:
                     )
 
 
-def require_shared(workload: str, claims: Mapping[str, frozenset[str]]) -> None:
-    """PreconditionFailed for a volume that no second pod may have, wherever it runs."""
-    for claim, modes in claims.items():
-        if modes == {"ReadWriteOncePod"}:
-            raise PreconditionFailed(
-                f"the volume of claim {claim} is for one pod of {workload} alone (ReadWriteOncePod), so that "
-                "no other can stand beside it: swapping it is not supported yet"
-            )
-
-
 def free_ports(specs: Iterable[Json], more: Iterable[int]) -> tuple[int, int]:
     """Two ports that no container of these pods is known to use: for the tunnel and for health."""
     used = set(more).union(*map(used_ports, specs))
