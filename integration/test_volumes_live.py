@@ -8,12 +8,14 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from integration.conftest import MakeNamespace
 from integration.probe.asking import Probe, ProbeError
+from integration.probe.languages import Builder
 from integration.probe.manifests import Object, Workload, config_map, probe_config_map, secret
 from integration.probe.parity import pod_probe
 from integration.probe.swapping import python_probe, swapped
@@ -39,11 +41,13 @@ _kicks = itertools.count(1)
 @dataclass
 class Live:
     """A swap whose objects have changed since; `pod` is an ordinary pod with the same volumes. The events are
-    those of the watched directories, up to the end of the first change."""
+    those of the watched directories, up to the end of the first change. `reloaded` is what a Go program by
+    the side of the child has printed into."""
 
     namespace: Namespace
     child: Probe
     pod: Probe
+    reloaded: Path
     child_events: dict[str, Any]
     pod_events: dict[str, Any]
 
@@ -106,9 +110,7 @@ def wait_content(namespace: Namespace, probe: Probe, path: str, content: bytes) 
 
 
 @pytest.fixture(scope="module")
-def live(
-    namespaces: MakeNamespace, user: PlainUser, sidecar_image: None, tmp_path_factory: Any
-) -> Iterator[Live]:
+def live(namespaces: MakeNamespace, user: PlainUser, sidecar_image: None, builder: Builder) -> Iterator[Live]:
     namespace = namespaces("volumes-live")
     objects = [*workload("live", replicas=2).objects(), *workload("beside").objects()]
     settle(namespace, probe_config_map(), *before_change(), *objects)
@@ -117,15 +119,19 @@ def live(
         product_for(user, namespace.developer_kubeconfig()) as product,
         pod_probe(namespace, "deployment/beside") as pod,
     ):
-        with swapped(product, "live", child=python_probe(product, "http:8080")) as swap:
-            yield changed(namespace, swap.probe, pod)
+        reloaded = product.directory / "reloaded"
+        reload = f"{builder.built('reload') / 'reload'} {CONFIG}/colour >{reloaded} 2>&1 </dev/null &"
+        child = ("sh", "-c", f'{reload} exec "$@"', "sh", *python_probe(product, "http:8080"))
+        with swapped(product, "live", child=child) as swap:
+            yield changed(namespace, swap.probe, pod, reloaded)
         assert_restored(before)
 
 
-def changed(namespace: Namespace, child: Probe, pod: Probe) -> Live:
+def changed(namespace: Namespace, child: Probe, pod: Probe, reloaded: Path) -> Live:
     for probe in (child, pod):
         for path in WATCHED:
             probe.ask("watch", path=path)
+    wait_until(reloaded.read_text, 10, "the Go program runs")
     namespace.apply(*after_change())
     events = []
     for probe in (child, pod):
@@ -138,7 +144,7 @@ def changed(namespace: Namespace, child: Probe, pod: Probe) -> Live:
         }.items():
             wait_content(namespace, probe, path, content)
         events.append({path: probe.ask("watched", path=path, last=r"delete \.\.2.*") for path in WATCHED})
-    return Live(namespace, child, pod, *events)
+    return Live(namespace, child, pod, reloaded, *events)
 
 
 def names(probe: Probe, path: str) -> list[str]:
@@ -174,6 +180,15 @@ def test_keys_come_and_go(live: Live) -> None:
 def test_who_watches_a_volume_is_told_exactly_what_is_told_in_a_pod(live: Live, path: str) -> None:
     assert nameless(live.child_events[path]) == nameless(live.pod_events[path])
     assert ["moved to", "..data"] in live.child_events[path]
+
+
+def test_a_go_program_reloads_as_viper_does(live: Live) -> None:
+    """fsnotify on the directory of a file whose own link never changes."""
+
+    def told() -> list[str]:
+        return [json.loads(line) for line in live.reloaded.read_text().splitlines()]
+
+    wait_until(lambda: told()[:2] == ["green", "red"], 10, "the program has reloaded its settings", seen=told)
 
 
 def test_a_file_by_sub_path_stays_as_it_stays_in_a_pod(live: Live) -> None:
