@@ -218,6 +218,16 @@ def test_labels_of_the_pod_are_followed_by_the_downward_api(live: Live) -> None:
     )
 
 
+def test_an_optional_config_map_that_is_deleted_leaves_an_empty_volume(live: Live) -> None:
+    live.namespace.kubectl("delete", "configmap", "later")
+
+    def empty() -> bool:
+        kick(live.namespace)
+        return names(live.child, LATER) == names(live.pod, LATER) == ["..data"]
+
+    wait_until(empty, SYNC_SECONDS, f"{LATER} is empty in the child and in the pod", every=1.0)
+
+
 def test_when_its_pod_is_lost_another_pods_volumes_are_the_childs(live: Live) -> None:
     """Its tokens too: those of a pod that is gone are worth nothing any more."""
     lost = live.child.ask("hostname")

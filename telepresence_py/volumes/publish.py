@@ -49,7 +49,7 @@ async def publish(directory: int, state: str, chunks: AsyncIterator[bytes]) -> b
 @contextmanager
 def _made(directory: int, state: str) -> Iterator[int]:
     """A descriptor of that new directory."""
-    with _told():
+    with _writing():
         os.mkdir(state, 0o755, dir_fd=directory)
         descriptor = os.open(state, _OPEN_DIRECTORY, dir_fd=directory)
         os.fchmod(descriptor, 0o755)
@@ -60,7 +60,7 @@ def _made(directory: int, state: str) -> Iterator[int]:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _writing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -68,7 +68,7 @@ def _told() -> Iterator[None]:
 
 
 def _put_in_place(directory: int, state: str) -> bool:
-    with _told():
+    with _writing():
         old = _current(directory)
         if old and _contents(directory, old) == _contents(directory, state):
             return False
