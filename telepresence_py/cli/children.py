@@ -173,6 +173,8 @@ class Children:
             self._job, self._kill_at, self._status = None, None, status
             self._screen.child_ended()
             if self._none_follows:
+                if status < 0:
+                    self._saved.restore()  # as a shell does, which may see an exit code of ours instead
                 self._finish()
             else:
                 assert self._spec is not None

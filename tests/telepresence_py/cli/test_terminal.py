@@ -208,6 +208,26 @@ def test_a_hang_up_ends_the_child_and_restores(swapping, script):
     assert swapping.heard_tags()[-1] == "restored"
 
 
+def test_a_lost_session_leaves_no_raw_terminal(swapping, tmp_path):
+    """Its child is ended by us, so the shell, which sees an exit code, would take its modes for meant."""
+    fifo = tmp_path / "later"
+    os.mkfifo(fifo)
+    swapping.script.write_text(json.dumps({"while_running": "stop-child", "later": str(fifo)}))
+    program = "import signal, tty; tty.setraw(0); print('re' 'ady', flush=True); signal.pause()"
+    with shell(swapping) as person:
+        person.expects(PROMPT)
+        person.types(command_line(swapping, sys.executable, "-c", program))
+        person.expects("ready")
+        os.close(os.open(fifo, os.O_WRONLY))
+        person.expects("was deleted")
+        person.expects(PROMPT)
+        person.types("echo code $?; stty -a\n")
+        person.expects("code 75")
+        person.expects(r"(?<!-)icanon")
+        person.types("exit\n")
+        person.ends()
+
+
 def test_an_unfinished_line_of_the_child_stays_on_the_terminal(swapping):
     with swapping.at_terminal("sh", "-c", "printf 'no end'") as person:
         assert person.ends() == 0
