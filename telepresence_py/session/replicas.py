@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import trio
 
@@ -18,9 +18,10 @@ from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.session.follower import Follower
 from telepresence_py.session.gates import tell_gates
 from telepresence_py.session.holding import create_all
+from telepresence_py.session.passing import Links, Passing
 from telepresence_py.session.plan import SwapPlan
 from telepresence_py.session.podboard import PodBoard
-from telepresence_py.session.podstate import addresses, is_finished, is_original, is_ready, is_sidecar
+from telepresence_py.session.podstate import is_finished, is_original, is_ready, is_sidecar
 from telepresence_py.session.rehearsal import rehearse
 from telepresence_py.session.replica import Replica
 from telepresence_py.session.restoring import Restorer, StandIn
@@ -34,14 +35,6 @@ SOON_SECONDS = 3.0  # after which it is said that originals are still ending
 ACTED_SECONDS = 30.0  # within which a ReplicaSet begins to remove an original, or never will
 END_SECONDS = 30.0  # beyond the original's own grace period
 RESTORE_SECONDS = 240.0
-
-
-class Links(Protocol):
-    """Who is told of pods that come and go while a session lasts: its tunnels."""
-
-    keep: Callable[[Replica], None]
-
-    async def pass_on(self, replica: Replica, addresses: tuple[str, ...]) -> None: ...
 
 
 class Replicas:
@@ -59,6 +52,7 @@ class Replicas:
         self._originals: frozenset[str] = frozenset()
         self._displacing = 0
         self._links: Links | None = None
+        self._passing: Passing | None = None
         self._leaving = False
         self._restoring = trio.Lock()
         self._restored = False
@@ -70,8 +64,12 @@ class Replicas:
 
         SessionLost when the workload is gone, or cannot be held any longer.
         """
-        self._links = links
-        await Follower(self._cluster, self._plan, self._board, self, self._report).run()
+        self._links, self._passing = links, Passing(self._board, self._plan.container, links)
+        with one_error():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._passing.run)
+                await Follower(self._cluster, self._plan, self._board, self, self._report).run()
+        raise AssertionError("unreachable")
 
     async def adopt(self) -> None:
         """Give the pods to their owners once they are Ready (`Tunnel.set_ready(True)` comes before).
@@ -140,17 +138,15 @@ class Replicas:
         await create_all(self._cluster, self._plan, manifests, created)
 
     async def watch_over(self) -> None:
-        """Tell which pods are lost, and have them pass on what they hold; runs until cancelled."""
-        async with trio.open_nursery() as nursery:
-            while True:
-                member, reason = await self._board.wait(self._newly_lost)
-                member.gone_reason = reason
-                member.gone.set()
-                self._board.wake()
-                if self._leaving or member.dismissed:
-                    continue
-                if self._links is not None:
-                    nursery.start_soon(self._links.pass_on, member, self._elsewhere(member))
+        """Tell which pods are lost; runs until cancelled."""
+        while True:
+            member, reason = await self._board.wait(self._newly_lost)
+            member.gone_reason = reason
+            member.gone.set()
+            if self._passing is not None:
+                self._passing.add(member)
+            self._board.wake()
+            if not (self._leaving or member.dismissed):
                 text = f"The pod {member.pod_name} was taken from the session: {reason}"
                 self._report(Event("replica-lost", text, Level.NOTICE, {"pod": member.pod_name}))
 
@@ -171,8 +167,8 @@ class Replicas:
     async def dismiss(self, member: Replica) -> None:
         """Remove a pod that is not needed any more, what it holds passed on before."""
         member.dismissed = True
-        if self._links is not None:
-            await self._links.pass_on(member, self._elsewhere(member))
+        if self._passing is not None:
+            await self._passing.before_end(member)
         try:
             await delete_pod(self._cluster, member.pod_name, member.uid)
         except TelepresenceError:
@@ -192,13 +188,6 @@ class Replicas:
         self.members = (*self.members, member)
         self._report(Event("created", f"Created pod {name}", data={"pod": name}))
         return member
-
-    def _elsewhere(self, member: Replica) -> tuple[str, ...]:
-        """The addresses of another Ready pod of the workload: one of ours if possible."""
-        ours = [one.pod for one in self.members if one is not member and one.lives() and one.is_ready()]
-        has = self._plan.target.has
-        theirs = [pod for pod in self._board.pods.values() if is_original(pod) and has(pod) and is_ready(pod)]
-        return next((addresses(pod) for pod in (*ours, *theirs) if pod is not None), ())
 
     def _newly_lost(self) -> tuple[Replica, str] | None:
         for member in self.members:

@@ -1,0 +1,78 @@
+"""Pods of ours that are going pass what they hold, and what still comes to them, to one that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn, Protocol
+
+import trio
+
+from telepresence_py.cluster.calls import Json
+from telepresence_py.session.podboard import PodBoard
+from telepresence_py.session.podstate import addresses, is_finished, is_ready, is_running, is_sidecar
+from telepresence_py.session.replica import Replica
+
+Addresses = tuple[str, ...]
+
+
+class Links(Protocol):
+    """Who is told of pods that come and go while a session lasts: its tunnels."""
+
+    keep: Callable[[Replica], None]
+
+    async def pass_on(self, replica: Replica, addresses: Addresses) -> None: ...
+
+
+class Passing:
+    """`run` looks after the pods that were named to it for as long as they last."""
+
+    def __init__(self, board: PodBoard, container: str, links: Links) -> None:
+        self._board = board
+        self._container = container
+        self._links = links
+        self._going: dict[str, Replica] = {}
+        self._told: dict[str, Addresses] = {}
+
+    def add(self, member: Replica) -> None:
+        """A pod that is on its way out, whoever deleted it."""
+        self._going[member.uid] = member
+        self._board.wake()
+
+    async def before_end(self, member: Replica) -> None:
+        """The same for one that is about to be deleted; returns when it knows."""
+        self._going[member.uid] = member
+        self._told[member.uid] = self._successor()
+        await self._links.pass_on(member, self._told[member.uid])
+
+    async def run(self) -> NoReturn:
+        async with trio.open_nursery() as nursery:
+            while True:
+                member, successor = await self._board.wait(self._to_tell)
+                self._told[member.uid] = successor
+                nursery.start_soon(self._links.pass_on, member, successor)
+        raise AssertionError("unreachable")
+
+    def _to_tell(self) -> tuple[Replica, Addresses] | None:
+        self._going = {uid: one for uid, one in self._going.items() if one.pod is not None}
+        successor = self._successor()
+        for uid, member in self._going.items():
+            if self._told.get(uid) != successor:
+                return member, successor
+        return None
+
+    def _successor(self) -> Addresses:
+        """The youngest pod that is Ready, as the oldest are the next to go in a rollout.
+
+        Else one of ours that runs: it holds connections until it can serve them. None: no addresses.
+        """
+        youngest = max(
+            (pod for uid, pod in self._board.pods.items() if uid not in self._going and self._takes(pod)),
+            key=lambda pod: (is_ready(pod), pod["metadata"]["creationTimestamp"]),
+            default=None,
+        )
+        return () if youngest is None else addresses(youngest)
+
+    def _takes(self, pod: Json) -> bool:
+        if is_finished(pod) or pod["metadata"].get("deletionTimestamp"):
+            return False
+        return is_ready(pod) or (is_sidecar(pod) and is_running(pod, self._container))
