@@ -8,8 +8,16 @@ from typing import NoReturn, Protocol
 import trio
 
 from telepresence_py.cluster.calls import Json
+from telepresence_py.session.plan import SwapPlan
 from telepresence_py.session.podboard import PodBoard
-from telepresence_py.session.podstate import addresses, is_finished, is_ready, is_running, is_sidecar
+from telepresence_py.session.podstate import (
+    addresses,
+    holder_of,
+    is_finished,
+    is_ready,
+    is_running,
+    is_sidecar,
+)
 from telepresence_py.session.replica import Replica
 
 Addresses = tuple[str, ...]
@@ -26,9 +34,9 @@ class Links(Protocol):
 class Passing:
     """`run` looks after the pods that were named to it for as long as they last."""
 
-    def __init__(self, board: PodBoard, container: str, links: Links) -> None:
+    def __init__(self, board: PodBoard, plan: SwapPlan, links: Links) -> None:
         self._board = board
-        self._container = container
+        self._plan = plan
         self._links = links
         self._going: dict[str, Replica] = {}
         self._told: dict[str, Addresses] = {}
@@ -75,4 +83,7 @@ class Passing:
     def _takes(self, pod: Json) -> bool:
         if is_finished(pod) or pod["metadata"].get("deletionTimestamp"):
             return False
-        return is_ready(pod) or (is_sidecar(pod) and is_running(pod, self._container))
+        ours = is_sidecar(pod) and holder_of(pod).session == self._plan.config.session
+        if ours and is_running(pod, self._plan.container):
+            return True
+        return is_ready(pod) and (ours or self._plan.target.has(pod))

@@ -87,8 +87,11 @@ async def first_admitted(cluster: Cluster, shape: SidecarShape, pods: Sequence[J
 
     Of several refusals the plainest is told.
     """
-    refusals, outliving = [], []
+    refusals: list[PreconditionFailed] = []
+    outliving: list[PreconditionFailed] = []
     for form in _forms(pods, shape):
+        if not form.keywords["lingers"] and not any("preStop" in str(one) for one in refusals):
+            break
         manifest = form(name)
         try:
             answer = await rehearse_pod(cluster, _under_any_name(manifest))
@@ -110,14 +113,16 @@ async def first_admitted(cluster: Cluster, shape: SidecarShape, pods: Sequence[J
     raise (outliving or refusals)[0]
 
 
-def _forms(pods: Sequence[Json], shape: SidecarShape) -> Iterator[Form]:
+def _forms(pods: Sequence[Json], shape: SidecarShape) -> Iterator[partial[Json]]:
     """The best first: as admitted; from the template where webhooks would add everything a second time.
 
     Each with small requests, and with the resources of the replaced container where a LimitRange wants more.
+    All of them again for servers that do not know how to linger.
     """
-    for pod in pods:
-        for own_resources in (False, True):
-            yield partial(sidecar_pod, pod, shape=shape, own_resources=own_resources)
+    for lingers in (True, False):
+        for pod in pods:
+            for own_resources in (False, True):
+                yield partial(sidecar_pod, pod, shape=shape, own_resources=own_resources, lingers=lingers)
 
 
 def _under_any_name(manifest: Json) -> Json:

@@ -64,7 +64,7 @@ class Replicas:
 
         SessionLost when the workload is gone, or cannot be held any longer.
         """
-        self._links, self._passing = links, Passing(self._board, self._plan.container, links)
+        self._links, self._passing = links, Passing(self._board, self._plan, links)
         with one_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._passing.run)

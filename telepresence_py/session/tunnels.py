@@ -26,8 +26,9 @@ class Tunnels:
     """The open tunnels by sidecar pod name; they come and go. `any_live` serves what does not care which pod
     it leaves from.
 
-    `keep` opens a tunnel to a pod that came later; what is in its way is told by `Replica.fail`. `followed`
-    tells that pods which are lost have successors, so that a session without any waits for one.
+    `left` are those that were told goodbye. `keep` opens a tunnel to a pod that came later; what is in its
+    way is told by `Replica.fail`. `followed` tells that pods which are lost have successors, so that a
+    session without any waits for one.
     """
 
     keep: Callable[[Replica], None]
@@ -35,6 +36,7 @@ class Tunnels:
     def __init__(self) -> None:
         self._by_pod: dict[str, Tunnel] = {}
         self._going: set[Tunnel] = set()
+        self.left: set[Tunnel] = set()
         self._came = trio.Event()
         self._attach: Callable[[Tunnel], None] = lambda tunnel: None
         self._serving: Callable[[], Awaitable[None]] = trio.sleep_forever
@@ -87,6 +89,7 @@ class Tunnels:
         """Connections that this sidecar holds or still receives go to the restored original; it is left."""
         tunnel = self._by_pod.get(replica.pod_name)
         if tunnel is not None and await _hand_over(tunnel, addresses):
+            self.left.add(tunnel)
             with trio.move_on_after(_HAND_OVER_SECONDS):
                 await tunnel.leave()
 
@@ -170,10 +173,10 @@ class _Keeper:
         _import_ssh()
         try:
             fingerprint = await replica.wait_running()
-            await self._once(replica, fingerprint, task_status)
-            while not (self.leaving.is_set() or replica.gone.is_set()):
+            tunnel = await self._once(replica, fingerprint, task_status)
+            while not (self.leaving.is_set() or replica.gone.is_set() or tunnel in self._tunnels.left):
                 with suppress(TelepresenceError):  # it is tried again while the pod lives
-                    await self._once(replica, fingerprint)
+                    tunnel = await self._once(replica, fingerprint)
                 await trio.sleep(_AGAIN_SECONDS)
         finally:
             self._tunnels.keepers -= 1
@@ -183,7 +186,7 @@ class _Keeper:
         replica: Replica,
         fingerprint: str,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
+    ) -> Tunnel:
         """One link, until it is lost."""
         from telepresence_py.tunnel.connection import open_tunnel
 
@@ -192,6 +195,7 @@ class _Keeper:
             task_status.started()
             await self._attend(tunnel)
         self._tunnels.remove(replica.pod_name, tunnel)
+        return tunnel
 
     async def _attend(self, tunnel: Tunnel) -> None:
         async with trio.open_nursery() as nursery:

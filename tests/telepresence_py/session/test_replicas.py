@@ -673,3 +673,16 @@ def test_an_api_server_that_is_away_at_the_beginning_is_told(cluster, session):
     cluster.cut_connections = 10**9
     with pytest.raises(ClusterUnreachable):
         session.run(in_place)
+
+
+def test_a_server_that_does_not_know_how_to_linger_gets_a_pod_that_does_not(cluster, session):
+    def old(method, path, body):
+        known = not (method == "POST" and "'sleep'" in repr(body))
+        return (
+            None if known else (422, "spec.containers[0].lifecycle.preStop: Required value: a handler type")
+        )
+
+    with_orders(cluster)
+    cluster.refuse = old
+    session.run(in_place)
+    assert "in-place" in session.names
