@@ -126,3 +126,9 @@ def test_restore_where_nothing_is_to_do_says_so(own: Product) -> None:
         told = own.run("restore", *arguments)
         assert told.code == 0
         assert "nothing to restore" in told.err
+
+
+def test_restore_of_what_is_not_there_names_the_nearest(own: Product) -> None:
+    told = own.run("restore", "strandet")
+    assert told.code == 66
+    assert "stranded" in told.err
