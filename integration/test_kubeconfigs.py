@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +16,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from integration.probe.manifests import Workload, probe_config_map
+from integration.probe.manifests import BASE_IMAGE, RESTRICTED, Workload, probe_config_map
 from integration.probe.swapping import swapped
 from integration.probe.town import settle
 from integration.support.aftermath import Before, assert_restored, remember
-from integration.support.cluster import Cluster
+from integration.support.cluster import Cluster, KubectlFailed
 from integration.support.namespaces import Namespace, write_kubeconfig
 from integration.support.people import RBAC, Person, person_with_certificate, person_with_token
+from integration.support.plain_user import PlainUser
 from integration.support.product import Product
 from integration.support.second_server import second_server
 from integration.support.terminal import INTERRUPT, Terminal
@@ -31,6 +33,7 @@ from tests.fakes.certificates import Authority, new_authority
 
 MakeProduct = Callable[..., Product]
 LISTED = "Sidecar pods in namespace"
+UNPACK = "mkdir /tmp/packages && tar -x -C /tmp/packages"
 STANDING = ("sh", "-c", "read line; exit 0")
 """A child that ends when its stdin does."""
 
@@ -238,10 +241,12 @@ def test_an_interrupt_at_a_plugins_prompt_ends_all(
     shell = product.shell()
     for command in ("swap worker -- true", "list"):
         position = len(shell.screen)
-        shell.type(f"telepresence-py {command}; echo code $?; stty -a\n")
-        shell.wait_screen("Password of the test: ", after=position)
+        shell.type(f"telepresence-py {command}\n")
+        asked = shell.wait_screen("Password of the test: ", after=position)
         shell.type(INTERRUPT)
-        assert shell.wait_screen(r"^code (\d+)", after=position).group(1) == "130"
+        shell.wait_screen(r"\$ $", after=asked.end())
+        shell.type("echo code $?; stty -a\n")
+        assert shell.wait_screen(r"code (\d+)", after=position).group(1) == "130"
         assert shell.wait_screen(r"\s(-?echo)\b", after=position).group(1) == "echo"
     shell.type("exit\n")
     shell.wait()
@@ -358,7 +363,6 @@ def test_an_address_that_is_not_in_the_certificate(
         list_fails(product, 69, "certificate is not trusted")
         use(product, joe.kubeconfig({"token": joe.token}, **way, **{"tls-server-name": "kubernetes"}))
         list_works(product)
-        swap_works(product)
         way |= {"insecure-skip-tls-verify": True}
         use(product, joe.kubeconfig({"token": joe.token}, **way))
         list_fails(product, 78, "insecure-skip-tls-verify", "certificate authority")
@@ -430,3 +434,40 @@ def test_what_providers_left_behind_says_what_to_do(products: MakeProduct, joe: 
     oidc = {"auth-provider": {"name": "oidc", "config": {"id-token": joe.token}}}
     use(product, joe.kubeconfig(oidc))
     list_works(product)
+
+
+def test_in_a_pod_without_kubeconfig_its_service_account_is_used(place: Namespace, user: PlainUser) -> None:
+    """The product and what it needs are copied into the pod, whose Python has the same version."""
+    account = person_with_token(place, "in-pod").name
+    container = {
+        "name": "main",
+        "image": BASE_IMAGE,
+        "command": ["python3", "-c", "import signal; signal.sigwait([signal.SIGTERM])"],
+        "securityContext": RESTRICTED,
+    }
+    spec = {"containers": [container], "serviceAccountName": account, "terminationGracePeriodSeconds": 1}
+    place.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "inside"}, "spec": spec})
+    place.kubectl("wait", "--for=condition=Ready", "pod/inside", "--timeout=60s", seconds=70)
+    packages = next((user.venv / "lib").glob("python3*")) / "site-packages"
+    unused = [f"--exclude=./{name}" for name in ("pip", "setuptools", "kubernetes/client/models")]
+    theirs = ["tar", "-c", *unused, "-C", str(packages), "."]
+    ours = [
+        "-C",
+        str(user.sources),
+        "telepresence_py",
+        "-C",
+        f"{user.sources}/sidecar",
+        "telepresence_sidecar",
+    ]
+    into = place.cluster.kubectl_command("-n", place.name, "exec", "-i", "inside", "--", "sh", "-c", UNPACK)
+    with subprocess.Popen([*theirs, *ours], stdout=subprocess.PIPE) as packing:
+        subprocess.run(into, stdin=packing.stdout, check=True, timeout=120)
+    product = ("env", "PYTHONPATH=/tmp/packages", "HOME=/tmp", "python3", "-m", "telepresence_py")
+    assert f"{LISTED} {place.name}: none" in place.in_pod("inside", *product, "list")
+    for words, expected in (
+        (["list", "--as", "dévi"], "may not act as the user dévi"),
+        (["list", "--context", "dev"], 'no context "dev"'),
+        (["list", "-n", "kube-system"], 'context "in-cluster"'),
+    ):
+        with pytest.raises(KubectlFailed, match=expected):
+            place.in_pod("inside", *product, *words)

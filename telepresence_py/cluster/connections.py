@@ -14,6 +14,7 @@ from telepresence_py.cluster.impersonation import Headers
 from telepresence_py.cluster.kubeconfig import Access
 from telepresence_py.cluster.library import load_library
 from telepresence_py.cluster.tls import proxy_tls, server_tls
+from telepresence_py.model.errors import ClusterUnreachable
 from telepresence_py.model.plugin import RunPlugin
 
 
@@ -28,10 +29,10 @@ class Way:
 
 
 class Connections:
-    """Safe to use from several threads. Close it with `close`."""
+    """To the cluster of `access`; safe to use from several threads. Close it with `close`."""
 
     def __init__(self, access: Access, run_plugin: RunPlugin) -> None:
-        self._access = access
+        self.access = access
         self._credentials = Credentials(access.read_login, run_plugin)
         self._impersonation = access.impersonation.headers()
         self._lock = threading.Lock()
@@ -46,21 +47,13 @@ class Connections:
     def way(self) -> Way:
         """The way as it is now; a plugin of the kubeconfig may run. ClusterUnreachable without credentials.
 
-        Another client certificate takes new connections: what goes on over the old ones is not cut.
+        Another client certificate takes new connections: what goes on over the old ones is not cut. One that
+        cannot be used, as its files are just being exchanged, does not replace one that can.
         """
         identity = self._credentials.identity()
         with self._lock:
-            old = self._way
-            if old is None or old.identity != identity:
-                if old is not None and _same_certificate(old.identity, identity):
-                    tls, pool = old.tls, old.pool
-                else:
-                    tls = server_tls(self._access.cluster, identity)
-                    pool = _open_pool(self._access, tls, self.proxy_tls)
-                    if old is not None:
-                        old.pool.clear()
-                self._way = Way(identity, tls, pool, (*_authorization(identity), *self._impersonation))
-            assert self._way is not None
+            if self._way is None or self._way.identity != identity:
+                self._way = self._new_way(identity, self._way)
             return self._way
 
     def refused(self, way: Way) -> bool:
@@ -69,6 +62,20 @@ class Connections:
         ClusterUnreachable where it is known why none does.
         """
         return self._credentials.refused(way.identity)
+
+    def _new_way(self, identity: Identity, old: Way | None) -> Way:
+        headers = (*_authorization(identity), *self._impersonation)
+        if old is not None and _same_certificate(old.identity, identity):
+            return Way(identity, old.tls, old.pool, headers)
+        try:
+            tls = server_tls(self.access.cluster, identity)
+        except ClusterUnreachable:
+            if old is None:
+                raise
+            return old
+        if old is not None:
+            old.pool.clear()
+        return Way(identity, tls, _open_pool(self.access, tls, self.proxy_tls), headers)
 
 
 def _authorization(identity: Identity) -> Headers:

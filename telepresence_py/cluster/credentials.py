@@ -52,7 +52,6 @@ class Credentials:
         self, read_login: Callable[[], Login], run_plugin: RunPlugin, clock: Callable[[], float] = time.time
     ) -> None:
         self._read_login = read_login
-        self._run_plugin = run_plugin
         self._clock = clock
         self._lock = threading.Lock()
         self._plugin = _PluginSource(run_plugin, clock)

@@ -122,8 +122,8 @@ def _account(
     account = find_service_account(environment, directory)
     if account is None:
         raise ClusterUnreachable(
-            f"there is no kubeconfig {kubeconfig.paths}, so no cluster: "
-            "name one with --kubeconfig or KUBECONFIG"
+            f"there is no kubeconfig {kubeconfig.paths}, or no context in it: "
+            "name another by --kubeconfig or KUBECONFIG"
         )
     return account
 

@@ -18,6 +18,7 @@ from telepresence_py.model.errors import ClusterUnreachable, PreconditionFailed
 from telepresence_py.model.plugin import Failure, Interaction, PluginCall, PluginEnd
 
 GROUP = "client.authentication.k8s.io"
+MOST_COMPLAINT = 300
 VERSIONS = (f"{GROUP}/v1", f"{GROUP}/v1beta1")
 
 
@@ -104,7 +105,7 @@ def credential_of(plugin: Plugin, end: PluginEnd) -> PluginCredential:
 
 def _failed(plugin: Plugin, end: PluginEnd) -> str:
     name = f"the credential plugin {plugin.name}"
-    said = f" ({_one_line(end.complaint)})" if end.complaint else ""
+    said = f" ({_one_line(end.complaint)[-MOST_COMPLAINT:]})" if end.complaint else ""
     match end.failure:
         case Failure.MISSING:
             hint = f": {_one_line(plugin.install_hint)}" if plugin.install_hint else ""

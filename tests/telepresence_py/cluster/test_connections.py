@@ -10,8 +10,10 @@ from contextlib import contextmanager
 import pytest
 
 from telepresence_py.cluster.calls import PODS, Call
+from telepresence_py.cluster.client import Cluster
 from telepresence_py.cluster.exchange import Exchange, NoAnswer
 from telepresence_py.cluster.kubeconfig import load_access
+from telepresence_py.cluster.portforward import port_forward_target
 from telepresence_py.model.errors import ClusterUnreachable
 from telepresence_py.model.intent import ClusterChoice
 from telepresence_py.model.plugin import PluginEnd
@@ -76,6 +78,23 @@ def test_a_refused_token_is_looked_for_anew_and_the_request_sent_again(tmp_path,
     assert sent(cluster) == ["Bearer old", "Bearer old", "Bearer new", "Bearer new"]
 
 
+def test_a_port_forward_is_dialled_with_what_is_good_now(tmp_path, cluster, authority):
+    path = tmp_path / "token"
+    path.write_text("old")
+    proxy = {"tls-server-name": "the-server", "proxy-url": "socks5://me:p@proxy"}
+    with exchange(tmp_path, cluster, authority, {"tokenFile": "token", "as": "jane"}, **proxy) as opened:
+        world = Cluster(opened.connections.access, opened)
+        target = port_forward_target(world, "p", 1)
+        assert target.headers == (("Authorization", "Bearer old"), ("Impersonate-User", "jane"))
+        assert (target.server_name, target.proxy) == ("the-server", "socks5://me:p@proxy:1080")
+        assert target.tls is opened.connections.way().tls
+        path.write_text("new")
+        assert target.refused()
+        assert port_forward_target(world, "p", 1).headers[0] == ("Authorization", "Bearer new")
+        assert "old" not in repr(target)
+        assert "p@proxy" not in repr(target)
+
+
 def test_another_certificate_takes_new_connections(tmp_path, cluster, authority):
     holders = iter([authority.certify("first"), authority.certify("second")])
 
@@ -92,6 +111,23 @@ def test_another_certificate_takes_new_connections(tmp_path, cluster, authority)
         assert opened.send(LIST, "shop").status == 200
         assert opened.send(LIST, "shop").status == 200
     assert names(cluster) == ["first", "second"]
+
+
+def test_a_certificate_whose_key_is_still_the_old_one_waits(tmp_path, cluster, authority):
+    (certificate, key), (other_certificate, other_key) = (
+        authority.certify("first"),
+        authority.certify("second"),
+    )
+    (tmp_path / "c").write_bytes(certificate)
+    (tmp_path / "k").write_bytes(key)
+    user = {"client-certificate": "c", "client-key": "k"}
+    with exchange(tmp_path, cluster, authority, user) as opened:
+        assert opened.send(LIST, "shop").status == 200
+        (tmp_path / "c").write_bytes(other_certificate)
+        assert opened.send(LIST, "shop").status == 200
+        (tmp_path / "k").write_bytes(other_key)
+        assert opened.send(LIST, "shop").status == 200
+    assert names(cluster) == ["first", "first", "second"]
 
 
 def test_one_connection_serves_all_requests_as_long_as_the_certificate_is_the_same(
