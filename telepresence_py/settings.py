@@ -86,10 +86,12 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     path = settings_file(environment)
     try:
         text = path.read_bytes().decode()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Settings(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise PreconditionFailed(f"cannot read the configuration {path}: {error}") from error
+    except OSError as error:
+        raise PreconditionFailed(f"cannot read the configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise PreconditionFailed(f"cannot understand the configuration {path}: {error}") from error
     return parse_settings(path, text)
 
 

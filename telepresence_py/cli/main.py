@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -26,7 +25,8 @@ from telepresence_py.cli.render import PREFIX
 from telepresence_py.cli.run import run
 from telepresence_py.cli.session_options import session_fields, session_options
 from telepresence_py.cli.sidecar_commands import sidecar
-from telepresence_py.model.errors import BadUsage, InternalError, TelepresenceError
+from telepresence_py.cli.streams import drop_output, open_missing_streams, output_trouble
+from telepresence_py.model.errors import BadUsage, InternalError, PreconditionFailed, TelepresenceError
 from telepresence_py.model.intent import SwapIntent
 
 
@@ -102,6 +102,7 @@ cli.add_command(sidecar)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Ends with the code that model/errors.py gives to the error, or as the child did."""
+    open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in (words[: words.index("--")] if "--" in words else words)
     say = partial(_say, debug=debug)
@@ -122,13 +123,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
     except BrokenPipeError:
-        # the reader of our standard output went away, as in `list | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        drop_output()  # its reader went away, as in `list | head -1`
         sys.exit(0)
     except TelepresenceError as error:
         say(error, error.sentence)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the user gets a sentence for whatever it is
+        if (trouble := output_trouble(error)) is not None:
+            say(error, trouble)
+            sys.exit(PreconditionFailed.exit_code)
         say(error, f"a bug ({type(error).__name__}: {error}); run again with --debug and report what it says")
         sys.exit(InternalError.exit_code)
 

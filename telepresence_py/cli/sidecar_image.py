@@ -113,9 +113,7 @@ def save_image(screen: Screen, reference: str, platform: str, path: Path) -> Non
     The file is there whole or not at all; a save that was killed leaves FILE.partial, which the next one
     replaces. PreconditionFailed when it cannot be written.
     """
-    file = path.resolve()
-    if (file.exists() and not file.is_file()) or not os.access(file.parent, os.W_OK):
-        raise PreconditionFailed(f"cannot write {path}: name a file in a directory that you may write")
+    file = _file_to_write(path)
     builder = image_here(screen, reference, platform)
     partial = file.with_name(f"{file.name}.partial")
     partial.unlink(missing_ok=True)  # a builder may add to what is there, or refuse to
@@ -126,6 +124,17 @@ def save_image(screen: Screen, reference: str, platform: str, path: Path) -> Non
         partial.unlink(missing_ok=True)
     megabytes = file.stat().st_size / 1e6
     screen.say(f"saved {reference} for {platform} in {path} ({megabytes:.0f} MB)", Level.NOTICE)
+
+
+def _file_to_write(path: Path) -> Path:
+    """The file itself, where the path is a link to it."""
+    try:
+        file = path.resolve()
+        if (file.is_file() or not file.exists()) and os.access(file.parent, os.W_OK):
+            return file
+    except OSError:
+        pass  # the working directory is gone
+    raise PreconditionFailed(f"cannot write {path}: name a file in a directory that you may write")
 
 
 def write_archive(screen: Screen, builder: Builder, reference: str, archive: Path) -> None:
