@@ -38,8 +38,8 @@ class SessionProcess:
         if code < 0:
             name = signal.Signals(-code).name
             return SessionLost(
-                f"the session process was killed ({name}); the sidecar puts the original back when its grace "
-                "period is over, and telepresence-py restore KIND/NAME --force does so at once"
+                f"the session process was killed ({name}); the cluster goes back by itself when the grace "
+                "period is over, and telepresence-py restore KIND/NAME --force does it at once"
             )
         return InternalError(
             f"the session process ended too early (exit code {code}); its log is {self.log}{self._tail()}"

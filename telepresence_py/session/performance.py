@@ -7,8 +7,13 @@ from typing import NoReturn
 
 import trio
 
+from telepresence_py.cluster.calls import Json
 from telepresence_py.model.errors import InternalError
+from telepresence_py.model.events import Report
+from telepresence_py.model.intent import RunIntent, SwapIntent
+from telepresence_py.model.network import PortMap
 from telepresence_py.session.door import Door
+from telepresence_py.session.podspec import helper_ports, mounts_of
 from telepresence_py.session.stage import Scene, Stage, set_stage
 from telepresence_py.session.tunnels import Tunnels
 
@@ -16,6 +21,27 @@ _CHILD_STOP_SECONDS = 5.0
 
 Beside = Callable[[Stage], Awaitable[None]]
 """What goes on beside the child; an error of it ends the child."""
+
+
+def scene_of(intent: SwapIntent | RunIntent, ports: tuple[PortMap, ...], spec: Json, container: str) -> Scene:
+    """The scene in the place of that container of a pod, as the pod has it: admission adds to the template's
+    mounts and helpers."""
+    return Scene(
+        intent.command,
+        ports,
+        mounts_of(spec, container),
+        intent.environment,
+        helper_ports(spec, container, ports),
+    )
+
+
+async def report_ready(stage: Stage, tunnels: Tunnels, at_once: bool, report: Report) -> None:
+    """Have every pod report ready, also those to come, once the child listens; returns when the first may."""
+    if at_once:
+        tunnels.ready_when(trio.lowlevel.checkpoint)
+    else:
+        tunnels.ready_when(stage.inbound.wait_listening)
+        await stage.wait_listening(report)
 
 
 async def perform(door: Door, scene: Scene, tunnels: Tunnels, *beside: Beside) -> None:

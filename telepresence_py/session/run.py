@@ -17,14 +17,14 @@ from telepresence_py.session.environment_files import require_environment_files
 from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
 from telepresence_py.session.own_pod import OwnPod, hold_own_pod, rehearse_own_pod, require_free_name
-from telepresence_py.session.performance import perform
+from telepresence_py.session.performance import perform, report_ready, scene_of
 from telepresence_py.session.plugins import plugin_runner
 from telepresence_py.session.podspec import mounts_of
 from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
 from telepresence_py.session.recording import recorded
 from telepresence_py.session.rehearsal import Admission
 from telepresence_py.session.run_plan import RunPlan, plan_run
-from telepresence_py.session.stage import Scene, Stage, announce
+from telepresence_py.session.stage import Stage, announce
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
 from telepresence_py.tunnel.keys import SessionKey
 
@@ -87,8 +87,7 @@ async def _live_in(door: Door, intent: RunIntent, plan: RunPlan, pod: OwnPod, tu
     async def lost(_stage: Stage) -> None:
         await pod.wait_lost()
 
-    mounts = mounts_of(pod.json["spec"], plan.shape.container)
-    scene = Scene(intent.command, plan.ports, mounts, intent.environment)
+    scene = scene_of(intent, plan.ports, pod.json["spec"], plan.shape.container)
     await perform(door, scene, tunnels, lost, partial(_serve, intent, plan, pod, tunnels, door.report))
 
 
@@ -96,11 +95,7 @@ async def _serve(
     intent: RunIntent, plan: RunPlan, pod: OwnPod, tunnels: Tunnels, report: Report, stage: Stage
 ) -> None:
     """Once the child listens (or at once), the pod reports ready, so that its Service sends there."""
-    if intent.ready_now:
-        tunnels.ready_when(trio.lowlevel.checkpoint)
-    else:
-        tunnels.ready_when(stage.inbound.wait_listening)
-        await stage.wait_listening(report)
+    await report_ready(stage, tunnels, intent.ready_now, report)
     await pod.sidecar.wait_ready()
     if plan.ports:
         addresses = ", ".join(f"{plan.name}:{port.pod_port}" for port in plan.ports)

@@ -10,7 +10,7 @@ from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.templates import ModelSnapshot, Template
 from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.model.image import DEFAULT_IMAGE
-from telepresence_py.model.intent import RunIntent
+from telepresence_py.model.intent import Model, RunIntent
 from telepresence_py.model.network import PortMap
 from telepresence_py.session.claims import beside_others
 from telepresence_py.session.identity import SessionIdentity
@@ -76,24 +76,11 @@ def plan_run(intent: RunIntent, model: ModelSnapshot | None, identity: SessionId
     """The plan; NamedObjectMissing, BadUsage, PreconditionFailed tell what is amiss."""
     name = intent.name or default_name(intent.holder, identity.session)
     image = intent.image or DEFAULT_IMAGE
-    notices: tuple[str, ...] = ()
-    if intent.model is None or model is None:
-        source, container, reason = "", PLAIN_CONTAINER, ""
-        pod = _pod(f"{name}-", {}, _plain_spec(image))
-    else:
-        source = model.template.source
-        _require_runnable(model.template)
-        services = [one for one in model.services if selects(one, model.template.json)]
-        choice = choose_container(model.template.json, services, intent.model.container, source)
-        container, reason = choice.name, choice.reason
-        node, notices = beside_others(source, model.claims, model.pods)
-        notices = (*notices, *unserved(model.template.json, container))
-        spec = deepcopy(model.template.json["spec"])
-        pod = _pod(f"{intent.model.name[:50]}-", model.template.json["metadata"], spec)
-        pod = pod if node is None else on_node(pod, node)
+    made = _plain(image) if intent.model is None or model is None else _made_like(intent.model, model)
+    pod, container = made.pod, made.container
     if intent.service_account is not None:
         pod["spec"]["serviceAccountName"] = intent.service_account
-    ports = expose_ports(pod["spec"], container, intent.exposed, source)
+    ports = expose_ports(pod["spec"], container, intent.exposed, made.source)
     tunnel_port, health_port = free_ports([pod["spec"]], [port.pod_port for port in ports])
     config = SidecarConfig(
         session=identity.session,
@@ -106,12 +93,12 @@ def plan_run(intent: RunIntent, model: ModelSnapshot | None, identity: SessionId
     )
     return RunPlan(
         name=name,
-        model=source,
-        container_reason=reason,
+        model=made.source,
+        container_reason=made.reason,
         pod=pod,
         is_template=model is not None and not model.template.is_pod,
         ports=ports,
-        notices=notices,
+        notices=made.notices,
         shape=SidecarShape(container, image, config, OWN_WORKLOAD + name, identity.since, None),
     )
 
@@ -163,6 +150,34 @@ def service_of(plan: RunPlan, pod_uid: str) -> Json:
     }
 
 
+@dataclass(frozen=True)
+class _Made:
+    """What a pod is made from; of its containers the sidecar stands in for `container`."""
+
+    source: str
+    pod: Json
+    container: str
+    reason: str = ""
+    notices: tuple[str, ...] = ()
+
+
+def _plain(image: str) -> _Made:
+    container = {"name": PLAIN_CONTAINER, "image": image, "securityContext": RESTRICTED}
+    return _Made("", _pod("run-", {}, {"containers": [container]}), PLAIN_CONTAINER)
+
+
+def _made_like(asked: Model, model: ModelSnapshot) -> _Made:
+    source, template = model.template.source, model.template.json
+    _require_runnable(model.template)
+    services = [one for one in model.services if selects(one, template)]
+    choice = choose_container(template, services, asked.container, source)
+    node, notices = beside_others(source, model.claims, model.pods)
+    pod = _pod(f"{asked.name[:50]}-", template["metadata"], deepcopy(template["spec"]))
+    if node is not None:
+        pod = on_node(pod, node)
+    return _Made(source, pod, choice.name, choice.reason, (*notices, *unserved(template, choice.name)))
+
+
 def _pod(generate_name: str, metadata: Json, spec: Json) -> Json:
     kept = {key: dict(metadata.get(key) or {}) for key in ("labels", "annotations")}
     return {
@@ -171,10 +186,6 @@ def _pod(generate_name: str, metadata: Json, spec: Json) -> Json:
         "metadata": {"generateName": generate_name, **kept},
         "spec": spec,
     }
-
-
-def _plain_spec(image: str) -> Json:
-    return {"containers": [{"name": PLAIN_CONTAINER, "image": image, "securityContext": RESTRICTED}]}
 
 
 def _require_runnable(template: Template) -> None:

@@ -16,14 +16,13 @@ from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
 from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
-from telepresence_py.session.performance import perform
+from telepresence_py.session.performance import perform, report_ready, scene_of
 from telepresence_py.session.plan import SwapPlan, plan_swap
 from telepresence_py.session.plugins import plugin_runner
-from telepresence_py.session.podspec import helper_ports, mounts_of
 from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
 from telepresence_py.session.recording import recorded
 from telepresence_py.session.replicas import Replicas, hold_replicas
-from telepresence_py.session.stage import Scene, Stage, announce
+from telepresence_py.session.stage import Stage, announce
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
 from telepresence_py.tunnel.keys import SessionKey
 
@@ -85,7 +84,9 @@ async def _stand_in(
         tunnels.followed = True
         await replicas.follow(tunnels)
 
-    scene = _scene(intent, plan, replicas)
+    pod = replicas.members[0].pod
+    spec = plan.replicas[0].plain_pod["spec"] if pod is None else pod["spec"]
+    scene = scene_of(intent, plan.ports, spec, plan.container)
     in_place = partial(_take_place, intent, plan, replicas, tunnels, door.report)
     await perform(door, scene, tunnels, follow, in_place)
 
@@ -94,26 +95,9 @@ async def _take_place(
     intent: SwapIntent, plan: SwapPlan, replicas: Replicas, tunnels: Tunnels, report: Report, stage: Stage
 ) -> None:
     """Once the child listens (or at once), its pods report ready, are adopted, and the originals go."""
-    if intent.ready_now:
-        tunnels.ready_when(trio.lowlevel.checkpoint)
-    else:
-        tunnels.ready_when(stage.inbound.wait_listening)
-        await stage.wait_listening(report)
+    await report_ready(stage, tunnels, intent.ready_now, report)
     await replicas.adopt()
     await replicas.wait_in_place()
-
-
-def _scene(intent: SwapIntent, plan: SwapPlan, replicas: Replicas) -> Scene:
-    """As the pod that stands there now has it: admission adds mounts and helpers to the template's."""
-    pod = replicas.members[0].pod
-    spec = plan.replicas[0].plain_pod["spec"] if pod is None else pod["spec"]
-    return Scene(
-        intent.command,
-        plan.ports,
-        mounts_of(spec, plan.container),
-        intent.environment,
-        helper_ports(spec, plan.container, plan.ports),
-    )
 
 
 def _pods(replicas: Replicas) -> str:
