@@ -231,6 +231,20 @@ def test_what_a_killed_run_leaves_is_removed_by_its_name(quarter: Namespace, own
     assert "Removed run/killed" in restored.err
 
 
+def test_a_command_that_crashes_and_starts_again_keeps_its_pod_and_its_service(
+    quarter: Namespace, own: Product
+) -> None:
+    options = ("--restart", "--watch", own.source("integration/probe/probe.sh"))
+    running = serving(own, "--name", "restarted", "--expose", "8080", *options)
+    running.wait_in_place()
+    before = quarter.get("pod", "restarted")["metadata"]["uid"]
+    Probe(running.process).tell("die", status=3)
+    assert who(quarter, "http://restarted:8080/") == "laptop"
+    assert "the command exited with 3" in running.err
+    assert quarter.get("pod", "restarted")["metadata"]["uid"] == before
+    assert end(running) == 0
+
+
 def test_a_pod_that_is_deleted_ends_the_session_with_75_and_one_sentence(
     quarter: Namespace, own: Product
 ) -> None:

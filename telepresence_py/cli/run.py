@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from telepresence_py.cli.again_options import again_choice, again_options
 from telepresence_py.cli.common import CONTEXT_SETTINGS, not_empty, screen_for
 from telepresence_py.cli.options import parse_name, parse_ports, parse_target
 from telepresence_py.cli.session_options import session_fields, session_options
@@ -30,6 +31,7 @@ from telepresence_py.model.intent import Model, RunIntent
     metavar="NAME",
     help="Service account; the namespace's default without it.",
 )
+@again_options
 @session_options
 def run(command: tuple[str, ...], **options: Any) -> None:
     """Run COMMAND as though it were in a pod of its own; no workload is touched.
@@ -39,11 +41,11 @@ def run(command: tuple[str, ...], **options: Any) -> None:
     Without COMMAND your shell is run.
     """
     with screen_for(options) as screen:
-        intent = run_intent(command, options)
+        intent, again = run_intent(command, options), again_choice(options)
         from telepresence_py.cli.conversation import converse
         from telepresence_py.model.door import Run
 
-        sys.exit(converse(Run(intent), screen))
+        sys.exit(converse(Run(intent), screen, again))
 
 
 def run_intent(command: tuple[str, ...], options: dict[str, Any]) -> RunIntent:
