@@ -75,6 +75,7 @@ def carry_out(graft: Graft, contents: Mapping[str, bytes], placeholders: Placeho
                 placeholders.claim(other.real)
                 volumes[other.path] = _mount_volume(other)
             elif isinstance(other, MountFile):
+                placeholders.claim(other.real)
                 mount(staged[other.path], other.real, None, MS_BIND)
                 mount(None, other.real, None, MS_REMOUNT | MS_BIND | MS_RDONLY | _OURS)
             else:

@@ -31,11 +31,36 @@ def test_what_is_no_longer_empty_stays(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "own"
 
 
-def test_what_another_claims_stays(tmp_path: Path) -> None:
-    ours, others = Placeholders(), Placeholders()
-    ours.make(str(tmp_path / "both"), is_directory=True)
-    others.claim(str(tmp_path / "both"))
+def test_what_one_made_and_others_use_goes_with_the_last_of_them(tmp_path: Path) -> None:
+    ours, others, third = Placeholders(), Placeholders(), Placeholders()
+    ours.make(str(tmp_path / "a/both"), is_directory=True)
+    others.claim(str(tmp_path / "a/both"))
+    third.make(str(tmp_path / "a/other"), is_directory=False)
     ours.remove()
-    assert (tmp_path / "both").is_dir()
+    assert (tmp_path / "a/both").is_dir()
     others.remove()
-    assert (tmp_path / "both").is_dir()
+    assert not (tmp_path / "a/both").exists()
+    assert (tmp_path / "a").is_dir()
+    third.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_one_left_goes_with_the_next_that_uses_it(tmp_path: Path) -> None:
+    killed = Placeholders()
+    killed.make(str(tmp_path / "a/b/file"), is_directory=False)
+    killed._ours.clear()
+    killed.remove()
+    assert (tmp_path / "a/b/file").exists()
+    following = Placeholders()
+    following.claim(str(tmp_path / "a/b/file"))
+    following.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_directory_of_the_users_own_stays(tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    user = Placeholders()
+    user.claim(str(tmp_path / "own"))
+    user.make(str(tmp_path / "own/below"), is_directory=True)
+    user.remove()
+    assert list(tmp_path.rglob("*")) == [tmp_path / "own"]
