@@ -349,7 +349,7 @@ def test_a_proxy_that_refuses_us_is_told_without_its_password(products: MakeProd
     with connect_proxy(("127.0.0.1", 9)) as proxy:
         way = {"proxy-url": f"http://me:s3cret@127.0.0.1:{proxy.port}"}
         product = products(kubeconfig=joe.kubeconfig({"token": joe.token}, **way))
-        list_fails(product, 69, "407")
+        list_fails(product, 69, "407", f"through the proxy 127.0.0.1:{proxy.port}")
         assert "s3cret" not in product.run("list").err
 
 

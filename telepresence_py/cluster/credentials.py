@@ -20,7 +20,7 @@ from telepresence_py.cluster.entries import Pem, UserEntry, read_pem
 from telepresence_py.cluster.plugins import Plugin, PluginCredential, credential_of
 from telepresence_py.cluster.providers import ProviderToken
 from telepresence_py.model.errors import ClusterUnreachable, TelepresenceError
-from telepresence_py.model.plugin import RunPlugin
+from telepresence_py.model.plugin import Failure, RunPlugin
 
 TOKEN_FILE_SECONDS = 50.0  # client-go: a minute less 10 s
 PLUGIN_AGAIN_SECONDS = 30.0  # for a credential that is refused before its time
@@ -197,14 +197,15 @@ class _PluginSource:
             return self._credential
         if self._failed is not None and now < self._ran + PLUGIN_FAILED_SECONDS:
             raise self._failed.with_traceback(None)
+        end = self._run_plugin(plugin.call)
+        self._ran = self._clock()
         try:
-            self._credential = credential_of(plugin, self._run_plugin(plugin.call))
-            self._failed = None
+            self._credential = credential_of(plugin, end)
         except ClusterUnreachable as error:
-            self._failed = error
+            # it may have the terminal at any moment, and was not run
+            self._failed = None if end.failure is Failure.TERMINAL_TAKEN else error
             raise
-        finally:
-            self._ran = self._clock()
+        self._failed = None
         return self._credential
 
     def forget(self) -> None:

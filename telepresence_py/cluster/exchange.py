@@ -53,6 +53,7 @@ class Exchange:
 
     def __init__(self, access: Access, run_plugin: RunPlugin) -> None:
         self._server = access.server
+        self._through = "" if access.proxy is None else f", through the proxy {access.proxy.place}"
         self.connections = Connections(access, run_plugin)
 
     def close(self) -> None:
@@ -68,7 +69,7 @@ class Exchange:
             finally:
                 response.release_conn()
         except (HTTPError, OSError) as error:
-            raise _no_answer(error) from error
+            raise self._no_answer(error) from error
         wish = response.headers.get("Retry-After", "")
         return RawAnswer(response.status, _parse(content), float(wish) if wish.isdigit() else None)
 
@@ -78,7 +79,7 @@ class Exchange:
         try:
             return Lines(self._open(call, namespace, timeout))
         except (HTTPError, OSError) as error:
-            raise _no_answer(error) from error
+            raise self._no_answer(error) from error
 
     def _open(self, call: Call, namespace: str, timeout: urllib3.Timeout) -> Any:
         way = self.connections.way()
@@ -88,6 +89,10 @@ class Exchange:
             response.close()
             response = self._request(self.connections.way(), call, namespace, timeout)
         return response
+
+    def _no_answer(self, error: Exception) -> NoAnswer:
+        found = _no_answer(error)
+        return NoAnswer(f"{found}{self._through}", found.final)
 
     def _request(self, way: Way, call: Call, namespace: str, timeout: urllib3.Timeout) -> Any:
         headers = urllib3.HTTPHeaderDict({"Accept": "application/json, */*", "User-Agent": "telepresence-py"})

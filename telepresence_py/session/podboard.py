@@ -103,9 +103,9 @@ class PodBoard:
         """A watch may break at any time; a server that cannot be reached again at once is away."""
         self._failures += 1
         if self._failures == 2:
-            self._report(Event("api-server-away", f"The API server is away: {cause}", Level.WARNING))
+            self._report(Event("api-server-away", f"The API server cannot be asked: {cause}", Level.WARNING))
 
     def _back(self) -> None:
         if self._failures >= 2:
-            self._report(Event("api-server-back", "The API server is back", Level.NOTICE))
+            self._report(Event("api-server-back", "The API server can be asked again", Level.NOTICE))
         self._failures = 0

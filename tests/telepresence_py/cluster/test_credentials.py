@@ -29,7 +29,7 @@ class World:
         self.runs = 0
         self.expires = None
         self.always = ""
-        self.failing = False
+        self.failure = None
         self.credentials = Credentials(self.read, self.run, lambda: self.now)
 
     def read(self):
@@ -39,8 +39,8 @@ class World:
 
     def run(self, call):
         self.runs += 1
-        if self.failing:
-            return PluginEnd(failure=Failure.TOO_LATE)
+        if self.failure is not None:
+            return PluginEnd(failure=self.failure)
         status = {"token": self.always or f"t{self.runs}"}
         if self.expires is not None:
             when = datetime.fromtimestamp(self.expires, UTC)
@@ -74,12 +74,21 @@ def test_what_is_refused_before_its_time_is_asked_for_again_but_not_at_once():
 
 def test_a_plugin_that_fails_is_left_in_peace_for_a_while():
     world = World()
-    world.failing = True
+    world.failure = Failure.TOO_LATE
     for _ in range(3):
         with pytest.raises(ClusterUnreachable, match="did not answer in time"):
             world.credentials.identity()
     assert world.runs == 1
-    world.now, world.failing = world.now + 11, False
+    world.now, world.failure = world.now + 11, None
+    assert world.token() == "t2"
+
+
+def test_a_plugin_asks_as_soon_as_it_may_have_the_terminal():
+    world = World()
+    world.failure = Failure.TERMINAL_TAKEN
+    with pytest.raises(ClusterUnreachable, match="when the command has ended"):
+        world.credentials.identity()
+    world.failure = None
     assert world.token() == "t2"
 
 
