@@ -32,7 +32,8 @@ from telepresence_py.model.errors import BadUsage, ClusterUnreachable, Precondit
 from telepresence_py.model.events import Level
 from telepresence_py.model.intent import ClusterChoice
 
-_PROJECT_SOCKETS = "telepresence-py-cluster*/node*/containerd.sock"
+_PROJECT_DIRECTORIES = "telepresence-py-cluster*"
+_PROJECT_SOCKETS = f"{_PROJECT_DIRECTORIES}/node*/containerd.sock"
 _RUN = Path("/run")
 _K3D_TROUBLE = re.compile(r"^(ERRO|FATA)\b|level=(error|fatal)")
 
@@ -108,6 +109,10 @@ def _sockets(target: LoadTarget) -> list[Path]:
     if target.tool == CONTAINERD:
         candidates = {*KUBELET_SOCKETS, CONTAINERD_SOCKET, *([target.name] if target.name else [])}
         return [Path(choose_socket(target, [name for name in sorted(candidates) if Path(name).is_socket()]))]
+    if not project and any(_RUN.glob(_PROJECT_DIRECTORIES)):
+        raise PreconditionFailed(
+            "the nodes of this project's own cluster belong to root: run this command as root"
+        )
     if not project:
         raise PreconditionFailed(
             "this project's own cluster is not up; start it by integration/cluster/cluster up, or say by "

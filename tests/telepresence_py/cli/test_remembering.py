@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import tomllib
 
 import pytest
@@ -69,6 +71,20 @@ def test_a_file_that_cannot_be_changed_stays(tmp_path, text, context):
     with pytest.raises(PreconditionFailed, match=r"config\.toml"):
         remember_image(path, context, NEW)
     assert path.read_text() == text
+
+
+def test_a_write_that_fails_at_its_end_leaves_the_old_file_alone(tmp_path, monkeypatch):
+    path = tmp_path / "config.toml"
+    path.write_text(SETTINGS)
+
+    def full(_source, _target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(PreconditionFailed, match="No space left"):
+        remember_image(path, "dev", NEW)
+    assert path.read_text() == SETTINGS
+    assert [file.name for file in tmp_path.iterdir()] == ["config.toml"]
 
 
 def test_what_to_write_by_hand_is_said(tmp_path):

@@ -159,6 +159,12 @@ def test_without_the_projects_own_cluster_loading_names_the_ways_out(tools, scre
         load_image(screen, IMAGE, LoadTarget("project"))
 
 
+def test_the_projects_own_cluster_may_be_there_and_not_be_ours(tools, screen, tmp_path):
+    (tmp_path / "run" / "telepresence-py-cluster").mkdir(parents=True)  # which others may not list
+    with pytest.raises(PreconditionFailed, match="belong to root"):
+        load_image(screen, IMAGE, LoadTarget("project"))
+
+
 @pytest.fixture
 def contexts(tmp_path):
     """`contexts(current)`: the choice of a kubeconfig with these contexts."""
