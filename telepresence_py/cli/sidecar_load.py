@@ -9,8 +9,10 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from telepresence_py.cli.builder import Said, ask_tool, run_tool
 from telepresence_py.cli.load_target import (
@@ -56,8 +58,9 @@ def find_target(choice: ClusterChoice) -> LoadTarget:
             return LoadTarget(PROJECT)
         raise
     target = target_of_context(context)
-    if target is None and shutil.which("minikube") and context in _minikube_profiles():
-        target = LoadTarget("minikube", context)
+    with suppress(PreconditionFailed):  # no minikube, or none that could have a say
+        if target is None and context in _minikube_profiles():
+            target = LoadTarget("minikube", context)
     if target is None:
         raise BadUsage(
             f"the name of context {context} does not tell of what kind its cluster is: say so by --to "
@@ -96,8 +99,8 @@ def _steps(reference: str, target: LoadTarget) -> list[Step]:
         case "minikube":
             return [_minikube_step(reference, choose_name(target, _minikube_profiles()))]
         case "k3d":
-            clusters = json.loads(_answer(["k3d", "cluster", "list", "-o", "json"]))
-            name = choose_name(target, [cluster["name"] for cluster in clusters])
+            clusters = _json(["k3d", "cluster", "list", "-o", "json"])
+            name = choose_name(target, [cluster["name"] for cluster in clusters or ()])
             load = ["k3d", "image", "import"]
             return [Step(f"k3d:{name}", lambda archive: [*load, str(archive), "-c", name], _check_k3d)]
         case _:
@@ -108,7 +111,7 @@ def _sockets(target: LoadTarget) -> list[Path]:
     project = sorted(_RUN.glob(_PROJECT_SOCKETS))
     if target.tool == CONTAINERD:
         candidates = {*KUBELET_SOCKETS, CONTAINERD_SOCKET, *([target.name] if target.name else [])}
-        return [Path(choose_socket(target, [name for name in sorted(candidates) if Path(name).is_socket()]))]
+        return [Path(choose_socket(target, list(filter(_may_be_socket, sorted(candidates)))))]
     if not project and any(_RUN.glob(_PROJECT_DIRECTORIES)):
         raise PreconditionFailed(
             "the nodes of this project's own cluster belong to root: run this command as root"
@@ -121,15 +124,28 @@ def _sockets(target: LoadTarget) -> list[Path]:
     return project
 
 
+def _may_be_socket(path: str) -> bool:
+    """Also one in a directory that is closed to us, of which more cannot be said."""
+    try:
+        return Path(path).is_socket()
+    except PermissionError:
+        return True
+
+
 def _containerd_step(socket: Path) -> Step:
+    ctr = _ctr(socket)
     if not os.access(socket, os.W_OK):
         raise PreconditionFailed(
             f"{socket} belongs to root, whose storage of images is another than yours: first "
-            f"telepresence-py sidecar save FILE, then sudo {' '.join(_ctr(socket))} images import FILE"
+            f"telepresence-py sidecar save FILE, then sudo {' '.join(ctr)} images import FILE"
+        )
+    if shutil.which(ctr[0]) is None:
+        raise PreconditionFailed(
+            f"ctr, which speaks with {socket}, is not installed; it comes with containerd"
         )
     return Step(
         socket.parent.name if socket.match(_PROJECT_SOCKETS) else str(socket),
-        lambda archive: [*_ctr(socket), "images", "import", str(archive)],
+        lambda archive: [*ctr, "images", "import", str(archive)],
     )
 
 
@@ -138,15 +154,11 @@ def _ctr(socket: Path) -> list[str]:
     bundled = {KUBELET_SOCKETS[0]: "k3s", MICROK8S_SOCKET: "microk8s", KUBELET_SOCKETS[2]: "k0s"}
     program = bundled.get(str(socket))
     words = [program, "ctr"] if program is not None and shutil.which(program) else ["ctr"]
-    if shutil.which(words[0]) is None:
-        raise PreconditionFailed(
-            f"ctr, which speaks with {socket}, is not installed; it comes with containerd"
-        )
     return [*words, "-a", str(socket), "-n", "k8s.io"]
 
 
 def _minikube_profiles() -> list[str]:
-    listed = json.loads(_answer(["minikube", "profile", "list", "--light", "-o", "json"]))
+    listed = _json(["minikube", "profile", "list", "--light", "-o", "json"])
     return [profile["Name"] for profile in listed.get("valid") or ()]
 
 
@@ -154,7 +166,7 @@ def _minikube_step(reference: str, profile: str) -> Step:
     """minikube ends with success even when a node refused the image: so it is looked for afterwards."""
 
     def check(archive: Path, _said: Said) -> None:
-        listed = json.loads(_answer(["minikube", "-p", profile, "image", "ls", "--format", "json"]))
+        listed = _json(["minikube", "-p", profile, "image", "ls", "--format", "json"])
         wanted = _image_id(archive)
         if not any(
             row.get("id", "").removeprefix("sha256:") == wanted and reference in (row.get("repoTags") or ())
@@ -186,6 +198,14 @@ def _image_id(archive: Path) -> str:
         assert manifest is not None
         (entry,) = json.load(manifest)
     return str(entry["Config"]).rpartition("/")[2].removesuffix(".json")
+
+
+def _json(command: Sequence[str]) -> Any:
+    answer = _answer(command)
+    try:
+        return json.loads(answer)
+    except ValueError as error:
+        raise PreconditionFailed(f"{' '.join(command)} answers what is no JSON: {answer[:200]!r}") from error
 
 
 def _answer(command: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 import tarfile
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +128,7 @@ def test_a_socket_is_spoken_to_by_ctr(tools, screen, tmp_path):
     make_socket(path)
     with pytest.raises(PreconditionFailed, match="ctr, which speaks with"):
         load_image(screen, IMAGE, LoadTarget("containerd", str(path)))
+    assert tools.calls() == []
     tools.add("ctr")
     load_image(screen, IMAGE, LoadTarget("containerd", str(path)))
     assert command(tools, "ctr")[:3] == ["ctr", "-a", str(path)]
@@ -152,6 +154,32 @@ def test_a_tool_that_is_missing_or_fails_is_told_before_anything_is_built(tools,
     with pytest.raises(PreconditionFailed, match=r"failed: no docker here"):
         load_image(screen, IMAGE, LoadTarget(tool))
     assert tools.calls("podman") == []
+
+
+def test_an_answer_that_is_no_json_is_told(tools, screen):
+    tools.add("k3d")
+    tools.answer("k3d", "list", out="k3d is old\n")
+    with pytest.raises(PreconditionFailed, match="no JSON: 'k3d is old'"):
+        load_image(screen, IMAGE, LoadTarget("k3d"))
+
+
+def test_a_minikube_without_profiles_has_no_say_in_other_contexts(tools, contexts):
+    tools.add("minikube")
+    tools.answer("minikube", "profile", err="no profiles\n", code=14)
+    with pytest.raises(BadUsage, match="context team"):
+        find_target(contexts("team"))
+
+
+def test_a_socket_in_a_directory_of_roots_is_not_said_to_be_missing(tools, screen, tmp_path, monkeypatch):
+    tools.add("ctr")
+    path = tmp_path / "closed" / "containerd.sock"
+
+    def closed(_path):
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "is_socket", closed)
+    with pytest.raises(PreconditionFailed, match="belongs to root"):
+        load_image(screen, IMAGE, LoadTarget("containerd", str(path)))
 
 
 def test_without_the_projects_own_cluster_loading_names_the_ways_out(tools, screen):
