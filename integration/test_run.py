@@ -175,9 +175,11 @@ def test_a_pod_like_a_workload_is_taken_by_no_service_and_no_controller(
 
 def test_a_pod_has_the_service_account_that_is_asked_for(quarter: Namespace, own: Product) -> None:
     quarter.kubectl("create", "serviceaccount", "robot")
-    show = "cat /var/run/secrets/kubernetes.io/serviceaccount/token"
-    for like in ([], ["--like", "model"]):
-        ended = own.run("run", *like, "--serviceaccount", "robot", "--", "sh", "-c", show)
+    show = ("sh", "-c", "cat /var/run/secrets/kubernetes.io/serviceaccount/token")
+    models: list[list[str]] = [[], ["--like", "model"]]
+    runs = [own.start("run", *like, "--serviceaccount", "robot", "--", *show) for like in models]
+    for running in runs:
+        ended = running.finish()
         assert ended.code == 0, ended.err
         assert subject(ended.out) == f"system:serviceaccount:{quarter.name}:robot"
 
@@ -256,12 +258,13 @@ def test_a_pod_that_is_deleted_ends_the_session_with_75_and_one_sentence(
 
 
 def test_an_interrupt_removes_the_pod_also_while_it_starts(quarter: Namespace, own: Product) -> None:
-    for step in ("Created pod", "Connected to"):
-        running = serving(own, "--name", "stopped", "--expose", "8080")
-        running.wait_err(step)
+    steps = {"early": "Created pod", "late": "Connected to"}
+    runs = {name: serving(own, "--name", name, "--expose", "8080") for name in steps}
+    for name, running in runs.items():
+        running.wait_err(steps[name])
         running.send_group(signal.SIGINT)
-        assert running.wait() == 130
-        assert_nothing_left(quarter, 1)
+    assert {name: running.wait() for name, running in runs.items()} == {"early": 130, "late": 130}
+    assert_nothing_left(quarter, 1)
 
 
 # -- refusals --------------------------------------------------------------------------------------------
@@ -349,13 +352,12 @@ def test_the_rights_that_are_documented_are_all_that_is_needed(
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["pods/portforward"], "verbs": ["get", "create"]},
     ]
-    product = products(kubeconfig=quarter.kubeconfig_with(rules))
-    assert product.run("run", "--", "true").code == 0
-    ended = product.run("run", "--expose", "8080", "--", "true", seconds=SOON_SECONDS)
-    assert_refused(ended, 77, "services")
     services = {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list", "create"]}
     jobs = {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["get"]}
-    product = products(kubeconfig=quarter.kubeconfig_with([*rules, services, jobs]))
-    options = ["--like", "job/model", "--expose", "8080", "--ready", "now"]
-    ended = product.run("run", *options, "--", "true")
-    assert ended.code == 0, ended.err
+    product = products(kubeconfig=quarter.kubeconfig_with(rules))
+    plain = product.start("run", "--", "true")
+    more = products(kubeconfig=quarter.kubeconfig_with([*rules, services, jobs]))
+    like = more.start("run", "--like", "job/model", "--expose", "8080", "--ready", "now", "--", "true")
+    refused = product.run("run", "--expose", "8080", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(refused, 77, "services")
+    assert (plain.wait(), like.wait()) == (0, 0), plain.err + like.err

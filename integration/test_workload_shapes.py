@@ -220,6 +220,9 @@ def test_a_volume_of_one_node_is_had_side_by_side(
     settle(namespace, probe_config_map(), *disk.objects())
     before = remember(namespace, "disk")
     original = namespace.pods("app=disk")[0]["spec"]["nodeName"]
+    beside = product.run("run", "--like", "disk", "--", "true")
+    assert beside.code == 0, beside.err
+    assert f"the new pod goes to the same node, {original}" in beside.err
     with namespace.load("http://disk/") as tally:
         with swapped(product, "disk") as swap:
             (pod,) = sidecar_pods(namespace, "disk")

@@ -111,7 +111,7 @@ async def hold_own_pod(
         yield OwnPod(plan, pod, Replica(cluster, plan.shape, plan.name, board, uid), board)
     finally:
         with trio.CancelScope(shield=True):
-            await _remove(cluster, plan, board, report)
+            await _remove(cluster, plan, board, report if created else lambda _event: None)
         watching.cancel()
 
 
@@ -140,7 +140,10 @@ async def _create_service(cluster: Cluster, plan: RunPlan, pod_uid: str) -> None
 
 
 async def _remove(cluster: Cluster, plan: RunPlan, board: PodBoard, report: Report) -> None:
-    """What cannot be done is reported, and heals: the pod ends by itself, the next run removes it."""
+    """What cannot be done is reported, and heals: the pod ends by itself, the next run removes it.
+
+    By the session's label, so that a pod whose creation we never heard of goes as well.
+    """
     removed = False
     try:
         with trio.move_on_after(REMOVE_SECONDS):

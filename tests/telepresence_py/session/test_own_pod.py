@@ -141,6 +141,7 @@ def test_the_rival_lives_on(tmp_path, cluster, runner):
             with pytest.raises(WorkloadHeld), one_error():
                 await runner.hold(opened, nothing)
         assert things(cluster) == [("pods", "api"), ("services", "api")]
+        assert runner.names == []  # it has removed nothing, and does not say so
 
     rival.run(lose)
 
