@@ -11,7 +11,6 @@ from telepresence_py.cluster.calls import REPLICASETS, REPLICATIONCONTROLLERS, J
 POD_OWNER_KINDS = {REPLICASETS: "ReplicaSet", REPLICATIONCONTROLLERS: "ReplicationController"}
 # by these a controller tells the pods of its generations apart; they come and go with each rollout
 HASH_LABELS = frozenset({"pod-template-hash", "rollouts-pod-template-hash"})
-
 REVISIONS = ("deployment.kubernetes.io/revision", "rollout.argoproj.io/revision")
 
 

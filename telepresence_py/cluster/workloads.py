@@ -151,7 +151,7 @@ async def _find_root(cluster: Cluster, kind: str, name: str) -> _Root | None:
     if answer.status == 404:
         return None
     owner = controller(answer.json)
-    if resource is REPLICASETS and owner is not None and owner["kind"] == "Deployment":
+    if owner is not None and (owner["apiVersion"], owner["kind"]) == ("apps/v1", "Deployment"):
         return await _find_root(cluster, DEPLOYMENTS.singular, owner["name"])
     return _Root(kind, name, answer.json)
 

@@ -119,6 +119,8 @@ class SwapPlan:
 def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionIdentity) -> SwapPlan:
     """The plan; NamedObjectMissing, BadUsage, WorkloadHeld, PreconditionFailed tell what is amiss."""
     target, workload = snapshot.workload, str(snapshot.workload)
+    if target.ending:
+        raise PreconditionFailed(f"{workload} is being deleted")
     _require_unheld(workload, snapshot)
     serving = _serving(snapshot) if target.replicas else (_newest(target),)
     specs = [one.owner.template["spec"] for one in serving]

@@ -173,6 +173,12 @@ def test_without_pods_the_mounts_are_those_of_the_template():
     assert made.mounts == (Mount("/etc/key", "s", "secret", True),)
 
 
+def test_a_workload_that_is_being_deleted_is_left_alone():
+    seen = snapshot()
+    with pytest.raises(PreconditionFailed, match="being deleted"):
+        plan(replace(seen, workload=replace(seen.workload, ending=True)))
+
+
 # -- who holds it ----------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 
 import pytest
 import trio
@@ -127,6 +128,23 @@ def test_the_deployment_is_never_written(cluster, session):
     session.run(in_place)
     written = {path.split("?")[0].split("/")[5] for method, path in cluster.requests if method != "GET"}
     assert written == {"pods"}
+
+
+def test_ten_replicas_cost_as_many_changes_as_there_are_pods_and_no_look_more_than_one(cluster, session):
+    """Each is created, adopted, given back and deleted; its log is read for the host key."""
+    counted = {}
+    for count in (1, 10):
+        with_orders(cluster, count)
+        cluster.requests.clear()
+        session.run(in_place)
+        cluster.requests = [(method, path) for method, path in cluster.requests if "watch=1" not in path]
+        counted[count] = Counter(
+            "log" if "/log?" in path else "dry run" if "dryRun" in path else method
+            for method, path in cluster.requests
+        )
+        cluster.remove("deployments", "orders")
+    one, ten = counted[1], counted[10]
+    assert ten - one == Counter({"POST": 9, "PATCH": 18, "DELETE": 9, "log": 9})
 
 
 def test_one_list_and_one_watch_serve_all_waiting(cluster, session):
