@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from telepresence_py import __version__
-from telepresence_py.cli.again_options import again_choice, again_options
+from telepresence_py.cli.again_options import again_choice
 from telepresence_py.cli.common import (
     CONTEXT_SETTINGS,
     NearestGroup,
@@ -39,7 +39,6 @@ def cli() -> None:
 @cli.command(context_settings=CONTEXT_SETTINGS)
 @click.argument("target", metavar="KIND/NAME[:CONTAINER]")
 @click.option("-p", "ports", multiple=True, metavar="LOCAL[:POD]", help="Where connections to port POD go.")
-@again_options
 @session_options
 def swap(target: str, command: tuple[str, ...], **options: Any) -> None:
     """Have COMMAND stand in for a workload, until it ends.

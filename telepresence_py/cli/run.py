@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from telepresence_py.cli.again_options import again_choice, again_options
+from telepresence_py.cli.again_options import again_choice
 from telepresence_py.cli.common import CONTEXT_SETTINGS, not_empty, screen_for
 from telepresence_py.cli.options import parse_name, parse_ports, parse_target
 from telepresence_py.cli.session_options import session_fields, session_options
@@ -31,7 +31,6 @@ from telepresence_py.model.intent import Model, RunIntent
     metavar="NAME",
     help="Service account; the namespace's default without it.",
 )
-@again_options
 @session_options
 def run(command: tuple[str, ...], **options: Any) -> None:
     """Run COMMAND as though it were in a pod of its own; no workload is touched.

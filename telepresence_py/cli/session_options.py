@@ -7,15 +7,16 @@ from typing import Any
 
 import click
 
+from telepresence_py.cli.again_options import again_options
 from telepresence_py.cli.common import AnyCommand, cluster_choice, cluster_options, output_options
 from telepresence_py.cli.environment import environment_choice, environment_options
 from telepresence_py.cli.options import parse_grace, parse_image
 
 
 def session_options(command: AnyCommand) -> AnyCommand:
-    """All of them, those on cluster, environment and output included; and the command behind them."""
+    """All of them, those on another start, cluster, environment and output, too; and the command behind."""
     command = click.argument("command", nargs=-1, metavar="-- COMMAND...")(command)
-    command = environment_options(cluster_options(output_options(command)))
+    command = again_options(environment_options(cluster_options(output_options(command))))
     for option in (
         click.option(
             "--ready",

@@ -142,6 +142,16 @@ def test_a_session_that_asks_for_the_end_of_a_child_that_is_over_hears_it_at_onc
     assert swapping.heard()[2] == {"do": "child-ended", "status": 4}
 
 
+def test_a_command_in_a_pod_of_its_own_is_kept_too(swapping):
+    swapping.opening = ["run"]
+    run = Run(swapping, COUNTED + "exit $n", "--keep")
+    run.says("exited with 1; kill -USR1 [0-9]+ starts it again, kill [0-9]+ removes the pod")
+    run.send(signal.SIGUSR1)
+    run.says("exited with 2;")
+    run.send(signal.SIGTERM)
+    assert run.ends() == 2
+
+
 def test_the_waiting_is_told_even_if_quiet(swapping):
     run = Run(swapping, "exit 0", "--keep", "--quiet")
     run.says("exited with 0;")
@@ -444,6 +454,27 @@ def test_a_shell_as_the_kept_child_gives_the_terminal_back_each_time(swapping):
         person.expects(f"ended by SIGKILL; {ENTER}")
         person.types("\x04")
         assert person.ends() == -signal.SIGKILL
+
+
+def test_an_interpreter_is_left_and_started_again(swapping):
+    """Its own line editing sets the terminal's modes, and it takes ^C for itself."""
+    swapping.environment["PYTHON_HISTORY"] = "/dev/null"
+    with swapping.at_terminal(sys.executable, "-q", options=["--keep"], namespaces=True) as person:
+        for number in range(2):
+            person.expects(">>> ")
+            person.types(f"{number} + 40\n")
+            person.expects(rf"\n{number + 40}\r")
+            person.types("nonsense\x03")
+            person.expects("KeyboardInterrupt")
+            person.expects(">>> ")
+            person.types("\x04")
+            person.expects(f"exited with 0; {ENTER}")
+            person.types("\n")
+        person.expects(">>> ")
+        person.types("import os; os._exit(7)\n")
+        person.expects(f"exited with 7; {ENTER}")
+        person.types("\x04")
+        assert person.ends() == 7
 
 
 def test_a_hang_up_ends_the_waiting(swapping):
