@@ -463,8 +463,10 @@ def test_an_interpreter_is_left_and_started_again(swapping):
         for number in range(2):
             person.expects(">>> ")
             person.types(f"{number} + 40\n")
-            person.expects(rf"\n{number + 40}\r")
-            person.types("nonsense\x03")
+            person.expects(rf"\n{number + 40}\r\n.*>>> ")
+            person.types("nonsense")
+            person.expects("nonsense")
+            person.types("\x03")
             person.expects("KeyboardInterrupt")
             person.expects(">>> ")
             person.types("\x04")
