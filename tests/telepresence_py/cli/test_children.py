@@ -162,6 +162,7 @@ def test_the_waiting_is_told_even_if_quiet(swapping):
 def test_the_session_survives_a_kill_of_a_cli_that_waits(swapping):
     run = Run(swapping, "exit 0", "--keep")
     run.says("exited with 0;")
+    wait_until(lambda: "child-started" in swapping.heard_tags(), "the fake session is done with sending")
     run.send(signal.SIGKILL)
     run.ends()
     wait_until(lambda: "restored" in swapping.heard_tags(), "the session restores")
