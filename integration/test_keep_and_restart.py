@@ -227,20 +227,6 @@ def test_a_killed_cli_that_waits_gives_the_workload_back(
     assert_no_process_left(townsman)
 
 
-def test_a_command_in_a_pod_of_its_own_is_kept_in_it(town: Namespace, townsman: Product) -> None:
-    command = "hostname; exit 4"
-    running = townsman.start("run", "--keep", "--", "sh", "-c", command)
-    running.wait_err(r"exited with 4; kill -USR1 \d+ starts it again, kill \d+ removes the pod")
-    running.send(signal.SIGUSR1)
-    wait_until(lambda: running.err.count("exited with 4") == 2, 20, "the second command ended")
-    first, second = running.out.split()
-    assert first == second, "the same pod"
-    running.send(signal.SIGTERM)
-    assert running.wait() == 4
-    wait_until(lambda: first not in str(town.pods()), 30, "the pod is removed")
-    assert_no_process_left(townsman)
-
-
 def test_a_workload_that_is_deleted_ends_the_waiting(namespace: Namespace, product: Product) -> None:
     settle(namespace, probe_config_map(), *Workload("doomed").objects())
     running = product.start("swap", "doomed", "--keep", "--", "sh", "-c", "exit 4")
