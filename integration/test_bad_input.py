@@ -66,6 +66,7 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["swap", "plain", "-n", "a/b", "--", "true"], ["a/b", "namespace"]),
         (["swap", "plain", "--context", "", "--", "true"], ["--context"]),
         (["swap", "plain", "--image", "", "--", "true"], ["--image"]),
+        (["swap", "plain", "--watch", "/tmp", "--", "true"], ["--watch", "--restart"]),
         (["sidecar", "psuh"], ["psuh", "push"]),
         (["sidecar", "load", "--to", "kinf"], ["kinf", "kind"]),
         (["swop", "plain"], ["swop", "swap"]),
@@ -96,6 +97,12 @@ def test_what_is_no_command_is_refused_before_the_cluster_is_asked(
 def test_an_unknown_workload_names_the_nearest(townsman: Product, untouched: Before) -> None:
     ended = townsman.run("swap", "deployment/plian", "--", "true", seconds=SOON_SECONDS)
     assert_refused(ended, 66, "plian", "plain")
+
+
+def test_a_path_to_watch_that_is_not_there_names_the_nearest(townsman: Product, untouched: Before) -> None:
+    options = ("--restart", "--watch", "/etc/host_name")
+    ended = townsman.run("swap", "plain", *options, "--", "true", seconds=5)
+    assert_refused(ended, 66, "/etc/host_name", "/etc/hostname")
 
 
 def test_an_unknown_container_names_those_there_are(townsman: Product, untouched: Before) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -44,7 +45,9 @@ def watched_paths(words: Iterable[str], restart: bool) -> tuple[str, ...]:
         return ()
     for word in words:
         if not os.path.exists(word):
-            raise NamedObjectMissing(f"--watch {word}: there is no such file or directory{_meant(word)}")
+            raise NamedObjectMissing(
+                f"--watch {shlex.quote(word)}: there is no such file or directory{_meant(word)}"
+            )
     try:
         return tuple(dict.fromkeys(os.path.abspath(word) for word in words or (".",)))
     except FileNotFoundError:

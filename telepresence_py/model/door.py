@@ -66,7 +66,10 @@ class PluginEnded:
 
 @dataclass(frozen=True)
 class ChildStarted:
-    """The command was executed; `pid` is the laptop's number for it."""
+    """The command was executed, for the first time; `pid` is the laptop's number for it.
+
+    The CLI may start it again when it ended: the session hears nothing of that.
+    """
 
     tag: ClassVar[str] = "child-started"
     pid: int
@@ -74,7 +77,8 @@ class ChildStarted:
 
 @dataclass(frozen=True)
 class ChildEnded:
-    """`status` is the exit code 0 to 255, or minus the number of the signal that ended the child.
+    """No child will follow. `status` is the last one's exit code 0 to 255, or minus the number of the signal
+    that ended it.
 
     Without a `ChildStarted` before it the command could not be executed, and `status` is 126 or 127.
     """
@@ -132,7 +136,8 @@ class StartChild:
 
 @dataclass(frozen=True)
 class StopChild:
-    """Send the child SIGTERM and, after `grace_seconds`, SIGKILL; answered by `ChildEnded`."""
+    """Send the child SIGTERM and, after `grace_seconds`, SIGKILL; answered by `ChildEnded`, at once if none
+    runs between two of them."""
 
     tag: ClassVar[str] = "stop-child"
     grace_seconds: float = 5.0
