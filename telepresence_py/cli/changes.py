@@ -20,7 +20,7 @@ _PATIENCE_SECONDS = 10.0
 class Changes:
     """`close` by whoever made it. `changed` is called with a path, absolute and below what is watched.
 
-    No child should start before `settled`: what it reads while it starts might change unseen.
+    No child should start before `settled_at`: what it reads while it starts might change unseen.
     """
 
     def __init__(
@@ -35,18 +35,18 @@ class Changes:
         self._screen = screen
         self._changed = changed
         self._watcher: Watcher | None = None
-        self._settle_at = time.monotonic()
+        self._settled_at = time.monotonic()
         if paths:
             from telepresence_py.process.watching import Watcher
 
-            self._settle_at += _PATIENCE_SECONDS
+            self._settled_at += _PATIENCE_SECONDS
             self._watcher = Watcher(paths)
             selector.register(self._watcher, selectors.EVENT_READ, self._on_watcher)
 
     @property
-    def settled(self) -> float:
-        """From when on a child may start, on the clock of time.monotonic."""
-        return self._settle_at
+    def settled_at(self) -> float:
+        """When a child may start, on the clock of time.monotonic; it becomes earlier once the watch stands."""
+        return self._settled_at
 
     def close(self) -> None:
         if self._watcher is not None:
@@ -64,13 +64,13 @@ class Changes:
 
         match said:
             case Watching(polling):
-                self._settle_at = time.monotonic()
+                self._settled_at = time.monotonic()
                 if polling:
                     self._screen.say(self._polling(polling), Level.WARNING)
             case Changed(path):
                 self._changed(path)
             case WatchFailed(reason):
-                self._settle_at = time.monotonic()
+                self._settled_at = time.monotonic()
                 text = f"changes of {self._named} are not noticed ({reason}); a crash is"
                 self._screen.say(text, Level.WARNING)
                 self.close()

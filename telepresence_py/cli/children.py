@@ -114,7 +114,7 @@ class Children:
         """When to start the next one; None if that depends on somebody else."""
         if self._start_at is None or self._sweep is not None:
             return None
-        return max(self._start_at, self._changes.settled)
+        return max(self._start_at, self._changes.settled_at)
 
     def tick(self) -> None:
         now = time.monotonic()

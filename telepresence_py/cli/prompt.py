@@ -34,10 +34,6 @@ class Prompt:
         self._reads = False
         self._question: tuple[str, str] | None = None
 
-    @property
-    def is_open(self) -> bool:
-        return self._question is not None
-
     def open(self, keys: str, signals: str) -> None:
         """Say `keys` to who can press them, else `signals`."""
         self._question = keys, signals

@@ -55,7 +55,7 @@ try:
     main({words!r})
 except SystemExit:
     pass
-heavy = {{"kubernetes", "trio", "asyncssh", "asyncio", "subprocess", "picows", "psutil"}} & sys.modules.keys()
+heavy = {{"kubernetes", "trio", "asyncssh", "asyncio", "subprocess", "picows", "psutil", "watchfiles"}} & sys.modules.keys()
 sys.exit(f"imported: {{sorted(heavy)}}" if heavy else 0)
 """
     done = subprocess.run(
