@@ -45,7 +45,7 @@ class Changes:
 
     @property
     def settled_at(self) -> float:
-        """When a child may start, on the clock of time.monotonic; it becomes earlier once the watch stands."""
+        """When a child may start, by time.monotonic; now at the latest once the watch stands."""
         return self._settled_at
 
     def close(self) -> None:

@@ -55,7 +55,8 @@ try:
     main({words!r})
 except SystemExit:
     pass
-heavy = {{"kubernetes", "trio", "asyncssh", "asyncio", "subprocess", "picows", "psutil", "watchfiles"}} & sys.modules.keys()
+libraries = {{"kubernetes", "trio", "asyncssh", "picows", "psutil", "watchfiles"}}
+heavy = (libraries | {{"asyncio", "subprocess"}}) & sys.modules.keys()
 sys.exit(f"imported: {{sorted(heavy)}}" if heavy else 0)
 """
     done = subprocess.run(
