@@ -99,14 +99,13 @@ def _put_in_place(target: Path, fill: Callable[[Path], object]) -> None:
     previous = os.umask(0o022)
     try:
         fill(new)
-    finally:
-        os.umask(previous)
-    try:
         new.rename(target)
     except OSError:
-        shutil.rmtree(new)
         if not target.exists():
             raise
+    finally:
+        os.umask(previous)
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def _digest(sources: Path, command: Sequence[str]) -> str:
