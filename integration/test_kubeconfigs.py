@@ -28,8 +28,8 @@ from integration.support.product import Product
 from integration.support.second_server import second_server
 from integration.support.terminal import INTERRUPT, Terminal
 from integration.support.waiting import wait_until
-from integration.support.way_between import LOGIN, connect_proxy, relay, socks_proxy
 from tests.fakes.certificates import Authority, new_authority
+from tests.fakes.way_between import LOGIN, connect_proxy, relay, socks_proxy
 
 MakeProduct = Callable[..., Product]
 LISTED = "Sidecar pods in namespace"

@@ -6,6 +6,7 @@ Credentials stay in here, in `connections` and `portforward`; errors tell the ki
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -121,6 +122,7 @@ class Lines:
 
     def __init__(self, response: Any) -> None:
         self._response = response
+        self._socket = _socket_under(response)
         self._closed = threading.Event()
         self.status: int = response.status
 
@@ -145,11 +147,24 @@ class Lines:
         if self._closed.is_set():
             return
         self._closed.set()
-        # shutdown wakes the thread that reads, close alone would not; what has ended by itself refuses both
-        for end in (getattr(self._response, "shutdown", None), self._response.close):
-            if end is not None:
-                with suppress(HTTPError, OSError, ValueError, AttributeError, RuntimeError):
-                    end()
+        # shutdown wakes the thread that reads; close alone would wait for it. What has ended refuses both
+        for end in (self._shut_down, self._response.close):
+            with suppress(HTTPError, OSError, ValueError, AttributeError, RuntimeError):
+                end()
+
+    def _shut_down(self) -> None:
+        if self._socket is None:
+            self._response.shutdown()
+        else:
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+
+def _socket_under(response: Any) -> Any:
+    """The socket that the answer comes from, also through TLS in TLS, which urllib3 cannot shut down."""
+    found = getattr(response.connection, "sock", None)
+    while (under := getattr(found, "socket", None)) is not None:
+        found = under
+    return found
 
 
 def _parse(content: bytes) -> Json:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+import threading
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,6 +21,7 @@ from telepresence_py.model.intent import ClusterChoice
 from telepresence_py.model.plugin import PluginEnd
 from tests.fakes.certificates import new_authority
 from tests.fakes.cluster import fake_cluster, no_plugin
+from tests.fakes.way_between import connect_proxy, socks_proxy
 
 LIST = Call("list", PODS)
 V1 = "client.authentication.k8s.io/v1"
@@ -93,6 +96,28 @@ def test_a_port_forward_is_dialled_with_what_is_good_now(tmp_path, cluster, auth
         assert port_forward_target(world, "p", 1).headers[0] == ("Authorization", "Bearer new")
         assert "old" not in repr(target)
         assert "p@proxy" not in repr(target)
+
+
+@pytest.mark.parametrize("kind", ["", "http", "https", "socks5"])
+def test_a_silent_watch_ends_at_once_also_through_a_proxy(tmp_path, cluster, authority, kind):
+    port = urlsplit(cluster.url).port
+    where = ("127.0.0.1", port)
+    tls = authority.server(tmp_path, "127.0.0.1") if kind == "https" else None
+    between = socks_proxy(where) if kind == "socks5" else connect_proxy(where, tls)
+    with between as proxy:
+        url = {"proxy-url": f"{kind}://me:pass%3Aw%40rd@127.0.0.1:{proxy.port}"} if kind else {}
+        with exchange(tmp_path, cluster, authority, {}, **url) as opened:
+            assert opened.send(LIST, "shop").status == 200
+            query = (("watch", "1"), ("resourceVersion", "100"))
+            lines = opened.open_lines(Call("watch", PODS, query=query), "shop")
+            reading = threading.Thread(target=lambda: list(lines), daemon=True)
+            reading.start()
+            closing = threading.Thread(target=lines.close, daemon=True)
+            closing.start()
+            for thread in (closing, reading):
+                thread.join(10)
+                assert not thread.is_alive()
+        assert set(proxy.wanted) == ({f"127.0.0.1:{port}"} if kind else set())
 
 
 def test_another_certificate_takes_new_connections(tmp_path, cluster, authority):
