@@ -14,7 +14,6 @@ from integration.probe.town import settle
 from integration.support.aftermath import assert_restored, remember, sidecar_pods
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
-from integration.support.waiting import wait_until
 
 
 def may(product: Product, namespace: Namespace, *question: str) -> bool:
@@ -61,8 +60,6 @@ def test_the_rights_that_are_documented_for_a_kind_are_all_that_a_swap_needs(
 ) -> None:
     workload = Workload(f"exact-{kind}")
     settle(town, probe_config_map(), getattr(workload, kind)(), *workload.services())
-    wait_until(lambda: town.pods(f"app={workload.name}"), 30, "its pod is there")
-    town.kubectl("wait", "--for=condition=Ready", "pod", "-l", f"app={workload.name}", "--timeout=60s")
     before = remember(town, workload.name, f"{kind}/{workload.name}")
     rules = [
         {"apiGroups": [group], "resources": [resource], "verbs": verbs.split()}

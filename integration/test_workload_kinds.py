@@ -13,7 +13,7 @@ import pytest
 from integration.probe.manifests import Workload, probe_config_map
 from integration.probe.swapping import swapped
 from integration.probe.town import SERVICE_ACCOUNT, settle
-from integration.support.aftermath import Before, assert_restored, is_ready, remember, sidecar_pods
+from integration.support.aftermath import Before, assert_restored, remember, sidecar_pods
 from integration.support.cluster import Cluster
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
@@ -38,15 +38,7 @@ def deployed(request: pytest.FixtureRequest, town: Namespace, known: None) -> Be
     else:
         made = workload.replicaset() if kind == "replicaset" else workload.replicationcontroller()
     settle(town, probe_config_map(), made, *workload.services())
-    wait_ready(town, workload.name, 2)
     return remember(town, workload.name, f"{made['kind'].lower()}/{made['metadata']['name']}")
-
-
-def wait_ready(namespace: Namespace, app: str, replicas: int) -> None:
-    def ready() -> bool:
-        return sum(map(is_ready, namespace.pods(f"app={app}"))) == replicas
-
-    wait_until(ready, 60, f"{replicas} pods of {app} are Ready")
 
 
 def controllers(namespace: Namespace, app: str) -> set[tuple[str, str]]:
@@ -96,8 +88,7 @@ def test_one_replicaset_of_a_custom_resource_is_swapped_alone(
     town: Namespace, townsman: Product, deployed: Before
 ) -> None:
     canary = Workload(deployed.name).replicaset_of(town.get("rollouts.argoproj.io", deployed.name), "two")
-    town.apply(canary)
-    wait_ready(town, deployed.name, 3)
+    settle(town, canary)
     with swapped(townsman, f"rs/{deployed.name}-two") as swap:
         assert controllers(town, deployed.name) == {("ReplicaSet", f"{deployed.name}-two")}
         refused = townsman.run("swap", f"rollout/{deployed.name}", "--", "true", seconds=25)

@@ -128,11 +128,15 @@ def filling() -> Object:
 
 
 def settle(namespace: Namespace, *objects: Object) -> None:
-    """Apply, and wait until every deployment among the objects is rolled out."""
+    """Apply, and wait until every workload among the objects has all its pods, Ready."""
     namespace.apply(*objects)
     for thing in objects:
-        if thing["kind"] == "Deployment":
-            namespace.wait_rolled_out(thing["metadata"]["name"])
+        kind, name = thing["kind"], thing["metadata"]["name"]
+        if kind == "Deployment":
+            namespace.wait_rolled_out(name)
+        elif kind in ("ReplicaSet", "ReplicationController") and thing["spec"]["replicas"]:
+            ready = f"--for=jsonpath={{.status.readyReplicas}}={thing['spec']['replicas']}"
+            namespace.kubectl("wait", ready, f"{kind.lower()}/{name}", "--timeout=60s", seconds=70)
 
 
 def pod_probe_command(namespace: Namespace, pod: str) -> list[str]:
