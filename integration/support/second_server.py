@@ -12,6 +12,7 @@ from integration.support.cluster import Cluster, KubectlFailed
 from integration.support.waiting import wait_until
 
 PORT = 6444
+ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 
 
 @contextlib.contextmanager
@@ -26,7 +27,9 @@ def second_server(cluster: Cluster) -> Iterator[str]:
     url = f"https://{urlsplit(cluster.address()['server']).hostname}:{PORT}"
     with (state / "log" / "second-apiserver.log").open("wb") as log:
         server = subprocess.Popen(
-            ["nsenter", f"--target={first}", "--net", *changed, *more], stdout=log, stderr=subprocess.STDOUT
+            [*ENDS_WITH_US, "nsenter", f"--target={first}", "--net", *changed, *more],
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
 
     def ready() -> bool:
