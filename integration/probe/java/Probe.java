@@ -262,6 +262,7 @@ public class Probe {
         return whole;
     }
 
+    static final Map<String, String> CONTROLS = Map.of("n", "\n", "r", "\r", "t", "\t", "b", "\b", "f", "\f");
     static final Pattern FIELD = Pattern.compile(
         "\"((?:[^\"\\\\]|\\\\.)*+)\"\\s*:\\s*(?:\"([^\"\\\\]*+(?:\\\\.[^\"\\\\]*+)*+)\"|([^,}\\s]+))");
 
@@ -276,9 +277,9 @@ public class Probe {
 
     static String unescaped(String said) {
         return Pattern.compile("\\\\(?:u(....)|(.))").matcher(said).replaceAll(escape -> {
-            String meant = escape.group(1) != null ? "" + (char) Integer.parseInt(escape.group(1), 16)
-                : Map.of("n", "\n", "r", "\r", "t", "\t", "b", "\b", "f", "\f").getOrDefault(escape.group(2), escape.group(2));
-            return Matcher.quoteReplacement(meant);
+            String code = escape.group(1), letter = escape.group(2);
+            return Matcher.quoteReplacement(code != null
+                ? String.valueOf((char) Integer.parseInt(code, 16)) : CONTROLS.getOrDefault(letter, letter));
         });
     }
 
@@ -295,7 +296,11 @@ public class Probe {
         }
         var quoted = new StringBuilder("\"");
         for (char one : ((String) value).toCharArray()) {
-            quoted.append(one == '"' || one == '\\' ? "\\" + one : one < ' ' ? String.format("\\u%04x", (int) one) : one);
+            if (one < ' ') {
+                quoted.append(String.format("\\u%04x", (int) one));
+            } else {
+                quoted.append(one == '"' || one == '\\' ? "\\" : "").append(one);
+            }
         }
         return quoted.append('"').toString();
     }

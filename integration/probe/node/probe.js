@@ -8,7 +8,6 @@ const fs = require('node:fs');
 const http = require('node:http');
 const net = require('node:net');
 const os = require('node:os');
-const path = require('node:path');
 const readline = require('node:readline');
 
 const who = process.env.PROBE_WHO ?? 'nobody';
@@ -42,9 +41,13 @@ function file(where) {
   return seen;
 }
 
+function timedOut() {
+  return Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' });
+}
+
 async function tcp({ host, port, send = '', end = true }) {
   const connection = net.connect({ host, port, allowHalfOpen: true });
-  connection.setTimeout(10000, () => connection.destroy(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })));
+  connection.setTimeout(10000, () => connection.destroy(timedOut()));
   try {
     await once(connection, 'connect');
     const [own, peer] = [connection.localAddress, connection.remoteAddress];
@@ -73,7 +76,7 @@ async function udp({ host, port, size = 5, tries = 1 }) {
         return { size: received.length, same: received.equals(sent), peer: plain(peer.address) };
       } catch (problem) {
         if (problem.name !== 'AbortError') throw problem;
-        if (left <= 0) throw Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' });
+        if (left <= 0) throw timedOut();
       }
     }
   } finally {
@@ -119,7 +122,8 @@ function plain(address) {
 // Errors are named as Python does, so that one test reads all.
 function failed(problem) {
   const code = problem.code ?? '';
-  const kind = GAI.includes(code) ? 'gaierror' : code === 'ETIMEDOUT' ? 'TimeoutError' : code ? 'OSError' : problem.name;
+  const kind = GAI.includes(code) ? 'gaierror'
+    : code === 'ETIMEDOUT' ? 'TimeoutError' : code ? 'OSError' : problem.name;
   return { kind, errno: kind === 'gaierror' ? '' : code, text: problem.message };
 }
 
@@ -127,7 +131,7 @@ async function reply(line) {
   try {
     const question = JSON.parse(line);
     const ask = questions[question.ask];
-    if (!ask) throw new Error(`the probe of ${path.basename(process.execPath)} does not know ${question.ask}`);
+    if (!ask) throw new Error(`Node's probe does not know ${question.ask}`);
     return { is: await ask(question) };
   } catch (problem) {
     return { error: failed(problem) };
