@@ -14,7 +14,6 @@ from integration.probe.manifests import Workload, probe_config_map
 from integration.probe.swapping import swapped
 from integration.probe.town import SERVICE_ACCOUNT, settle
 from integration.support.aftermath import Before, assert_restored, remember, sidecar_pods
-from integration.support.cluster import Cluster
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
 from integration.support.rollouts import make_rollout, rollouts
@@ -22,9 +21,9 @@ from integration.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
-def known(cluster: Cluster) -> Iterator[None]:
+def known(town: Namespace) -> Iterator[None]:
     """The cluster knows the kind Rollout."""
-    with rollouts(cluster):
+    with rollouts(town):
         yield
 
 

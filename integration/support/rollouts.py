@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 
 from integration.probe.manifests import Object
-from integration.support.cluster import Cluster, KubectlFailed
+from integration.support.cluster import KubectlFailed
 from integration.support.namespaces import Namespace
 
 API_VERSION = "argoproj.io/v1alpha1"
@@ -15,17 +15,19 @@ NAME = "rollouts.argoproj.io"
 
 
 @contextlib.contextmanager
-def rollouts(cluster: Cluster) -> Iterator[None]:
-    """Kind Rollout is known to the cluster within the block, and after it as before.
+def rollouts(namespace: Namespace) -> Iterator[None]:
+    """Rollouts can be made in that namespace within the block; after it they are gone, and so is the kind.
 
-    A cluster that has it already keeps its own; one that others use meanwhile keeps ours.
+    A cluster that has the kind already keeps it, and so does one in which others use ours meanwhile.
     """
+    cluster = namespace.cluster
     with contextlib.suppress(KubectlFailed):
         cluster.kubectl("create", "-f", "-", stdin=json.dumps(_definition()))
     cluster.kubectl("wait", "--for=condition=Established", f"crd/{NAME}", "--timeout=20s")
     yield
+    namespace.kubectl("delete", NAME, "--all")
     ours = cluster.get("crd", NAME)["metadata"].get("labels", {}).get("telepresence-py-test")
-    if ours and not cluster.get("rollouts.argoproj.io", "--all-namespaces"):
+    if ours and not cluster.get(NAME, "--all-namespaces"):
         cluster.kubectl("delete", "crd", NAME, "--wait=false")
 
 
@@ -33,7 +35,7 @@ def make_rollout(namespace: Namespace, name: str) -> Object:
     """As the server has it, with its uid."""
     body = {"apiVersion": API_VERSION, "kind": "Rollout", "metadata": {"name": name}, "spec": {}}
     namespace.apply(body)
-    made: Object = namespace.get("rollouts.argoproj.io", name)
+    made: Object = namespace.get(NAME, name)
     return made
 
 
