@@ -127,10 +127,13 @@ class Children:
     def take(self, signals: Sequence[SignalReceived]) -> list[SignalReceived]:
         """Do what the signals mean for the children; those are left that mean something else, or more."""
         job = self._job
+        stops = 0 if job is None else job.stops
         left = []
         for received in signals:
             if received.number == signal.SIGCHLD:
                 self._look_after()
+            elif job is not None and received.number == signal.SIGTSTP and job.stops > stops:
+                pass  # sent before the SIGCONT, which takes back every stop that is pending: signal(7)
             elif job is not None:
                 self._note_wish(received)
                 job.deliver(received)  # even if it ended meanwhile: the signal was meant for it

@@ -66,7 +66,8 @@ class SignalInbox:
 class Job:
     """One child from its start to its end. `with Job(spec) as job:`; raises what `start_child` raises.
 
-    Needs a `SignalInbox` to be open. Leaving the block early kills the child.
+    Needs a `SignalInbox` to be open. Leaving the block early kills the child. `stops` counts how often we
+    stopped with the child, and were continued.
     """
 
     def __init__(self, spec: ChildSpec) -> None:
@@ -74,6 +75,7 @@ class Job:
         self._terminal = Terminal()
         self._witness = Witness()
         self._status: int | None = None
+        self.stops = 0
 
     def __enter__(self) -> Self:
         self._terminal.__enter__()
@@ -142,6 +144,7 @@ class Job:
         if not (self._terminal.is_there and self.child.is_stopped()):
             return
         stop_self(number)
+        self.stops += 1
         # a SIGCONT to the group has continued the child already, and ^Z may have stopped it again since: then
         # the loop of `poll` has news of it. No witness could tell, as a stop makes the kernel drop a SIGCONT
         if self.child.is_stopped() and self._in_our_group() and not self.child.has_news():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import selectors
 import shlex
 import signal
 import sys
@@ -12,6 +13,10 @@ import threading
 
 import pytest
 
+from telepresence_py.cli.again import ONCE
+from telepresence_py.cli.children import Children
+from telepresence_py.cli.render import Screen, Wanted
+from telepresence_py.process.kernel import SignalReceived
 from tests.fakes.swapping import Swapping
 from tests.fakes.terminal import DEADLINE_SECONDS, Person
 from tests.fakes.waiting import wait_until
@@ -288,6 +293,33 @@ def test_watchfiles_is_loaded_by_the_watcher_alone(swapping):
 
 
 # with a terminal
+
+
+class StoppingJob:
+    """A FAKE job whose child has stopped itself and its group, and is continued as soon as we stop, too."""
+
+    def __init__(self) -> None:
+        self.stops = 0
+        self.delivered: list[int] = []
+
+    def poll(self) -> None:
+        self.stops += 1
+
+    def deliver(self, received: SignalReceived) -> None:
+        self.delivered.append(received.number)
+
+
+def test_a_stop_that_was_read_before_we_stopped_does_not_stop_the_child_again():
+    """Editors stop their whole group by a signal, which we may read together with the news of their stop."""
+    with selectors.DefaultSelector() as selector, Screen(sys.stderr, Wanted()) as screen:
+        with Children(ONCE, screen, selector, None) as children:
+            children._job = job = StoppingJob()
+            stop = SignalReceived(signal.SIGTSTP, 0, 1, 1, 0)
+            stopped = SignalReceived(signal.SIGCHLD, 5, 1, 1, signal.SIGTSTP)
+            children.take([stopped, stop])
+            assert job.delivered == []
+            children.take([stop])
+            assert job.delivered == [signal.SIGTSTP]
 
 
 def test_enter_starts_a_kept_child_again_and_an_interrupt_ends_the_waiting(swapping):
