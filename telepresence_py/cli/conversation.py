@@ -159,6 +159,7 @@ class _Conversation:
     # the children
 
     def _start(self, request: StartChild, descriptors: tuple[int, ...]) -> None:
+        self._on_signals()  # a ^C from before there is a child, of which the child would never hear
         if self._code is not None or self._error is not None:  # asked to stop in the meantime
             for descriptor in descriptors:
                 os.close(descriptor)

@@ -15,6 +15,7 @@ import platform
 import select
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -108,10 +109,11 @@ def start_child(spec: ChildSpec) -> Child:
     CommandNotFound, CommandNotExecutable, or PreconditionFailed when a namespace cannot be joined.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
+    missed = signal.sigpending()
     joiner = os.fork()
     if joiner == 0:
         os.close(reading)
-        _join_and_clone(spec, writing)
+        _join_and_clone(spec, writing, missed)
     os.close(writing)
     os.waitpid(joiner, 0)
     with os.fdopen(reading, "rb") as pipe:
@@ -140,8 +142,11 @@ def _start_error(word: str, said: dict[str, object]) -> TelepresenceError:
     return CommandNotExecutable(not_executable(word, reason))
 
 
-def _join_and_clone(spec: ChildSpec, pipe: int) -> NoReturn:
-    """The joiner's life. Nothing may escape from here: it would unwind a copy of the CLI."""
+def _join_and_clone(spec: ChildSpec, pipe: int, missed: set[signal.Signals]) -> NoReturn:
+    """The joiner's life; `missed` are blocked signals that came before it.
+
+    Nothing may escape from here: it would unwind a copy of the CLI.
+    """
     try:
         for kind, flag in NAMESPACES.items():
             if kind in spec.namespaces:
@@ -150,6 +155,10 @@ def _join_and_clone(spec: ChildSpec, pipe: int) -> NoReturn:
         if child == 0:
             _become(spec, pipe)
         _say(pipe, pid=child)
+        # what was sent to the whole group before there was a child is the child's, too
+        for number in (missed | signal.sigpending()) - {signal.SIGCHLD}:
+            with suppress(ProcessLookupError):
+                os.kill(child, number)
         os._exit(0)
     except OSError as error:
         _say(pipe, failed="join", errno=error.errno, reason=error.strerror)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 from array import array
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -68,8 +69,12 @@ class Door:
 
     def post(self, message: FromSession, descriptors: tuple[int, ...] = ()) -> None:
         """Send a message, and descriptors that stay the caller's, as soon as the ones before it are sent."""
-        with suppress(trio.BrokenResourceError):  # the CLI is gone: nobody to tell
-            self._outbox.send_nowait((message, descriptors))
+        # the caller's may be closed by then, as when the session ends in this very moment
+        copies = tuple(map(os.dup, descriptors))
+        try:
+            self._outbox.send_nowait((message, copies))
+        except trio.BrokenResourceError:  # the CLI is gone: nobody to tell
+            _close(copies)
 
     async def opening(self) -> Opening:
         """The first message; raises CliGone when there is none."""
@@ -192,6 +197,8 @@ class Door:
                     await self._send_one(encode(message), descriptors)
                 except OSError:
                     return
+                finally:
+                    _close(descriptors)
 
     async def _send_one(self, line: bytes, descriptors: tuple[int, ...]) -> None:
         rest = memoryview(line)
@@ -204,6 +211,11 @@ class Door:
     def _finish(self) -> None:
         """Nothing more will be posted: the sender ends when all is said."""
         self._outbox.close()
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 @asynccontextmanager

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 
 from telepresence_py.model.errors import CommandNotExecutable, CommandNotFound, PreconditionFailed
+from telepresence_py.process import child as child_module
 from telepresence_py.process.child import Child, ChildSpec, Exited, Stopped, start_child
 from tests.fakes.waiting import wait_until
 
@@ -110,3 +112,32 @@ def test_bytes_that_are_no_utf8_reach_the_child_unchanged():
 def test_a_namespace_that_cannot_be_joined_is_told():
     with open(os.devnull) as nothing, pytest.raises(PreconditionFailed, match="namespaces: setns"):
         start("true", net=nothing.fileno())
+
+
+@pytest.mark.parametrize("step", ["clone_sibling", "_join_and_clone"])
+def test_what_is_sent_to_the_group_before_there_is_a_child_is_the_childs_too(monkeypatch, step):
+    real = getattr(child_module, step)
+
+    def interrupted(*arguments):
+        os.kill(os.getpid(), signal.SIGINT)  # of the process between, which is in the group
+        return real(*arguments)
+
+    monkeypatch.setattr(child_module, step, interrupted)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        child = start_child(ChildSpec(("sleep", "600"), PATH, "/", {}, frozenset(mask)))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    assert end_of(child) == -signal.SIGINT
+
+
+def test_a_signal_that_waits_when_the_child_is_started_is_the_childs_too():
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        # to this thread: the process of the tests may have others, which do not block it
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        child = start_child(ChildSpec(("sleep", "600"), PATH, "/", {}, frozenset(mask)))
+        assert signal.sigwait({signal.SIGINT}) == signal.SIGINT
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    assert end_of(child) == -signal.SIGINT

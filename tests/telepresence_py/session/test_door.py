@@ -106,6 +106,21 @@ def test_namespaces_arrive_as_open_descriptors(ends):
         trio.run(main, null.fileno())
 
 
+def test_namespaces_that_go_at_once_arrive_all_the_same_and_what_is_said_after_them_too(ends):
+    async def main():
+        async with open_door(ends[0]) as door:
+            null = os.open(os.devnull, os.O_RDONLY)
+            door.post(StartChild({}, ("user",)), (null,))
+            os.close(null)
+            door.post(Ended())
+            first, last = await _receive(ends[1], 2)
+            assert os.readlink(f"/proc/self/fd/{first.descriptors[0]}") == os.devnull
+            assert last.message == Ended()
+            os.close(first.descriptors[0])
+
+    trio.run(main)
+
+
 def test_the_childs_status_is_known_when_it_ended(ends):
     async def main():
         async with open_door(ends[0]) as door:
