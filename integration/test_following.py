@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +15,7 @@ import pytest
 from integration.probe.manifests import Workload, probe_config_map
 from integration.probe.swapping import Swap, swapped
 from integration.probe.town import settle
-from integration.support.aftermath import assert_restored, is_ready, remember
+from integration.support.aftermath import SESSION_LABEL, assert_restored, is_ready, remember
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
 from integration.support.waiting import wait_until
@@ -28,8 +31,8 @@ class Moving:
 
     town: Namespace
 
-    def kubectl(self, *arguments: str, seconds: float = 60) -> str:
-        return self.town.kubectl(*arguments, seconds=seconds)
+    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> str:
+        return self.town.kubectl(*arguments, stdin=stdin, seconds=seconds)
 
     def scale(self, replicas: int) -> None:
         self.kubectl("scale", f"deployment/{NAME}", f"--replicas={replicas}")
@@ -85,11 +88,15 @@ def name_of(pod: dict[str, Any]) -> str:
 
 
 def is_ours(pod: dict[str, Any]) -> bool:
-    return "telepresence-py/session" in pod["metadata"]["labels"]
+    return SESSION_LABEL in pod["metadata"]["labels"]
 
 
 def owner_kind(pod: dict[str, Any]) -> str:
     return "".join(one["kind"] for one in pod["metadata"].get("ownerReferences", []))
+
+
+def owner_name(pod: dict[str, Any]) -> str:
+    return "".join(one["name"] for one in pod["metadata"].get("ownerReferences", []))
 
 
 def generation(pod: dict[str, Any]) -> str | None:
@@ -178,6 +185,117 @@ def test_a_rollout_and_its_undo_go_to_their_end_without_a_failed_request(
         child.reaches_out()
         assert swap.running.err.count("has a new template") == 1
         end_restored(moving, swap)
-    print(tally)
     assert tally.failures == []
     assert set(tally.answers) == {"cluster", "laptop"}
+
+
+@pytest.mark.parametrize("strategy", ["unavailable", "recreate"])
+def test_the_only_pod_may_go_before_the_next_comes_and_connections_wait(
+    moving: Moving, townsman: Product, strategy: str
+) -> None:
+    moving.scale(1)
+    if strategy == "recreate":
+        moving.strategy("Recreate")
+    else:
+        moving.strategy("RollingUpdate", maxSurge=0, maxUnavailable=1)
+    with swapped(townsman, NAME) as swap:
+        child = Child(swap, moving.town)
+        with moving.town.load(URL) as tally:
+            moving.set_template(strategy)
+            wait_until(lambda: "taken from the session" in swap.running.err, 20, "the only pod is taken")
+            child.reaches_out()
+            moving.wait_rolled_out()
+            moving.wait_in_our_hands(1, strategy)
+            child.reaches_out()
+        end_restored(moving, swap)
+    assert tally.failures == []
+    assert "laptop" in tally.answers
+
+
+def test_a_stuck_rollout_gets_nothing_and_the_good_original_is_never_lost(
+    moving: Moving, townsman: Product
+) -> None:
+    moving.scale(1)
+    moving.wait_rolled_out()
+    with swapped(townsman, NAME) as swap:
+        child = Child(swap, moving.town)
+        (good,) = {owner_name(pod) for pod in moving.pods()}
+        moving.kubectl("set", "image", f"deployment/{NAME}", f"main={BAD_IMAGE}")
+        wait_until(lambda: moving.originals(), 20, "the rollout has its pod")
+        (ours,) = moving.ours()
+        moving.kubectl("delete", "pod", ours, "--wait=false")
+
+        def held_again() -> bool:
+            new = [pod for pod in moving.pods() if is_ours(pod) and owner_kind(pod) == "ReplicaSet"]
+            return [owner_name(pod) for pod in new] == [good] and is_ready(new[0])
+
+        wait_until(held_again, 40, "the good ReplicaSet has one of ours again", seen=moving.seen)
+        assert len(moving.originals()) == 1, "that of the stuck rollout, which got none of ours"
+        child.is_asked()
+        assert swap.end() == 0
+        (back,) = [pod for pod in moving.pods() if owner_name(pod) == good]
+        assert is_ready(back)
+        assert not is_ours(back)
+
+
+def test_a_pod_that_is_deleted_evicted_or_drained_has_a_successor(moving: Moving, townsman: Product) -> None:
+    moving.scale(1)
+    moving.wait_rolled_out()
+    with swapped(townsman, NAME) as swap:
+        child = Child(swap, moving.town)
+        with moving.town.load(URL) as tally:
+            for take in (delete, evict, drain):
+                (ours,) = moving.ours()
+                with take(moving, ours):
+                    wait_until(partial(absent, moving, ours), 60, f"{ours} is gone", seen=moving.seen)
+                    moving.wait_in_our_hands(1)
+                    child.reaches_out()
+        assert swap.running.err.count("taken from the session") == 3
+        end_restored(moving, swap)
+    assert tally.failures == []
+
+
+def absent(moving: Moving, name: str) -> bool:
+    return name not in moving.ours()
+
+
+@contextlib.contextmanager
+def delete(moving: Moving, name: str) -> Iterator[None]:
+    moving.kubectl("delete", "pod", name, "--wait=false")
+    yield
+
+
+@contextlib.contextmanager
+def evict(moving: Moving, name: str) -> Iterator[None]:
+    namespace = moving.town.name
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
+    path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
+    moving.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(body))
+    yield
+
+
+@contextlib.contextmanager
+def drain(moving: Moving, name: str) -> Iterator[None]:
+    """As the cluster's admin does, without --force; of the node's pods this one alone."""
+    node = moving.town.get("pod", name)["spec"]["nodeName"]
+    session = moving.town.get("pod", name)["metadata"]["labels"][SESSION_LABEL]
+    try:
+        moving.kubectl(
+            "drain", node, f"--pod-selector={SESSION_LABEL}={session}", "--ignore-daemonsets", "--timeout=60s",
+            seconds=70,
+        )  # fmt: skip
+        yield
+    finally:
+        moving.kubectl("uncordon", node)
+
+
+def test_who_fights_for_the_pods_gets_them_and_one_sentence_says_so(
+    moving: Moving, townsman: Product
+) -> None:
+    with swapped(townsman, NAME) as swap:
+        deadline = time.monotonic() + 90
+        while swap.running.process.poll() is None and time.monotonic() < deadline:
+            moving.kubectl("delete", "pods", "-l", f"app={NAME},{SESSION_LABEL}", "--wait=false")
+        assert swap.running.wait(30) == 75
+        assert "again and again" in swap.running.err
+    wait_until(lambda: len(moving.originals()) == 2 and not moving.ours(), 30, "the originals are back")

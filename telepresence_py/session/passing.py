@@ -15,12 +15,16 @@ from telepresence_py.session.podstate import (
     holder_of,
     is_finished,
     is_ready,
-    is_running,
     is_sidecar,
 )
 from telepresence_py.session.replica import Replica
 
 Addresses = tuple[str, ...]
+
+NOWHERE: Addresses = ("ff02::1",)
+"""No connection can be made to a multicast address, and the kernel says so at once: connections wait."""
+
+KNOWN_SECONDS = 1.0  # after which every node's proxy knows of a pod that became Ready
 
 
 class Links(Protocol):
@@ -56,9 +60,15 @@ class Passing:
         async with trio.open_nursery() as nursery:
             while True:
                 member, successor = await self._board.wait(self._to_tell)
+                # who held all there was goes once it has passed it on: not before its successor is known
+                late = self._told.get(member.uid) == NOWHERE
                 self._told[member.uid] = successor
-                nursery.start_soon(self._links.pass_on, member, successor)
+                nursery.start_soon(self._tell, member, KNOWN_SECONDS if late else 0.0)
         raise AssertionError("unreachable")
+
+    async def _tell(self, member: Replica, pause: float) -> None:
+        await trio.sleep(pause)
+        await self._links.pass_on(member, self._told[member.uid])
 
     def _to_tell(self) -> tuple[Replica, Addresses] | None:
         self._going = {uid: one for uid, one in self._going.items() if one.pod is not None}
@@ -71,19 +81,15 @@ class Passing:
     def _successor(self) -> Addresses:
         """The youngest pod that is Ready, as the oldest are the next to go in a rollout.
 
-        Else one of ours that runs: it holds connections until it can serve them. None: no addresses.
+        Where there is none, connections wait where they are, as long as that pod is let.
         """
         youngest = max(
             (pod for uid, pod in self._board.pods.items() if uid not in self._going and self._takes(pod)),
-            key=lambda pod: (is_ready(pod), pod["metadata"]["creationTimestamp"]),
+            key=lambda pod: pod["metadata"]["creationTimestamp"],
             default=None,
         )
-        return () if youngest is None else addresses(youngest)
+        return NOWHERE if youngest is None else addresses(youngest)
 
     def _takes(self, pod: Json) -> bool:
-        if is_finished(pod) or pod["metadata"].get("deletionTimestamp"):
-            return False
         ours = is_sidecar(pod) and holder_of(pod).session == self._plan.config.session
-        if ours and is_running(pod, self._plan.container):
-            return True
-        return is_ready(pod) and (ours or self._plan.target.has(pod))
+        return is_ready(pod) and not is_finished(pod) and (ours or self._plan.target.has(pod))

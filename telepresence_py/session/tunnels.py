@@ -94,15 +94,14 @@ class Tunnels:
                 await tunnel.leave()
 
     async def pass_on(self, replica: Replica, addresses: tuple[str, ...]) -> None:
-        """Its pod is going: what it holds or still receives goes to another of the workload, if there is one.
+        """Its pod is going: what it holds or still receives goes to another of the workload.
 
         Nothing new leaves by it while there are others; what is under way goes on as long as the pod does.
         """
         tunnel = self._by_pod.get(replica.pod_name)
         if tunnel is not None:
             self._going.add(tunnel)
-            if addresses:
-                await _hand_over(tunnel, addresses)
+            await _hand_over(tunnel, addresses)
 
     def remove(self, pod_name: str, tunnel: Tunnel) -> None:
         self._going.discard(tunnel)

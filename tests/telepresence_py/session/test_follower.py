@@ -330,7 +330,9 @@ def test_a_deployment_that_is_deleted_ends_the_session(play):
     assert play.cluster.pods() == []
 
 
-def test_a_controller_that_fights_is_given_in_to(play):
+def test_a_controller_that_fights_is_given_in_to(play, monkeypatch):
+    monkeypatch.setattr(follower_module, "SHORT_LIFE_SECONDS", 10.0)
+
     async def body():
         while True:
             for pod in play.ours():
