@@ -24,7 +24,7 @@ Addresses = tuple[str, ...]
 NOWHERE: Addresses = ("ff02::1",)
 """No connection can be made to a multicast address, and the kernel says so at once: connections wait."""
 
-KNOWN_SECONDS = 1.0  # after which every node's proxy knows of a pod that became Ready
+KNOWN_SECONDS = 2.0  # after which every node's proxy knows of a pod that became Ready, on a busy node too
 
 
 class Links(Protocol):
