@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from telepresence_py.session import follower as follower_module
+from telepresence_py.session import restoring as restoring_module
 from tests.fakes.cluster import FakeCluster, counts
 from tests.fakes.rollouts import Rollouts, can_be_ready, is_ready
 from tests.telepresence_py.session.swapping import until
@@ -98,6 +99,7 @@ def watched(cluster: FakeCluster) -> list[str]:
 def test_there_is_always_a_pod_and_the_workload_ends_as_it_would_by_itself(
     tmp_path, cluster, monkeypatch, seed
 ):
+    monkeypatch.setattr(restoring_module, "ORIGINAL_SECONDS", 0.5)  # that of a broken template never comes
     monkeypatch.setattr(follower_module, "SHORT_LIFE_SECONDS", 0.0)  # all of it happens within a second
     strategy, replicas, what = events(seed)
     play = Play(tmp_path, cluster)
