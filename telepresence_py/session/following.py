@@ -164,7 +164,7 @@ def _to_displace(owner: Owner, adopted: int) -> tuple[Original, ...]:
 
 
 def _is_sound(owner: Owner, view: View) -> bool:
-    """During a rollout a owner is trusted once all its originals are Ready.
+    """During a rollout an owner is trusted once all its originals are Ready.
 
     A controller removes those that are not Ready first: taking the place of one that cannot start would
     let a rollout that is half stuck go on to its end.

@@ -12,12 +12,12 @@ from telepresence_py.cluster.client import Cluster, open_cluster
 from telepresence_py.cluster.templates import read_model, require_service_account
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import RunIntent
+from telepresence_py.session.child_life import report_ready, run_child, scene_of
 from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
 from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
 from telepresence_py.session.own_pod import OwnPod, hold_own_pod, rehearse_own_pod, require_free_name
-from telepresence_py.session.performance import perform, report_ready, scene_of
 from telepresence_py.session.plugins import plugin_runner
 from telepresence_py.session.podspec import mounts_of
 from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
@@ -88,7 +88,7 @@ async def _live_in(door: Door, intent: RunIntent, plan: RunPlan, pod: OwnPod, tu
         await pod.wait_lost()
 
     scene = scene_of(intent, plan.ports, pod.json["spec"], plan.shape.container)
-    await perform(door, scene, tunnels, lost, partial(_serve, intent, plan, pod, tunnels, door.report))
+    await run_child(door, scene, tunnels, lost, partial(_serve, intent, plan, pod, tunnels, door.report))
 
 
 async def _serve(

@@ -12,11 +12,11 @@ from telepresence_py.cluster.client import Cluster, open_cluster
 from telepresence_py.cluster.workloads import read_workload
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import SwapIntent
+from telepresence_py.session.child_life import report_ready, run_child, scene_of
 from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
 from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
-from telepresence_py.session.performance import perform, report_ready, scene_of
 from telepresence_py.session.plan import SwapPlan, plan_swap
 from telepresence_py.session.plugins import plugin_runner
 from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
@@ -88,7 +88,7 @@ async def _stand_in(
     spec = plan.replicas[0].plain_pod["spec"] if pod is None else pod["spec"]
     scene = scene_of(intent, plan.ports, spec, plan.container)
     in_place = partial(_take_place, intent, plan, replicas, tunnels, door.report)
-    await perform(door, scene, tunnels, follow, in_place)
+    await run_child(door, scene, tunnels, follow, in_place)
 
 
 async def _take_place(

@@ -44,7 +44,7 @@ async def report_ready(stage: Stage, tunnels: Tunnels, at_once: bool, report: Re
         await stage.wait_listening(report)
 
 
-async def perform(door: Door, scene: Scene, tunnels: Tunnels, *beside: Beside) -> None:
+async def run_child(door: Door, scene: Scene, tunnels: Tunnels, *beside: Beside) -> None:
     """Run the child on its stage until it ends, with `beside` and a watch over all that it needs.
 
     The child is ended, and the stage gone, however this is left.
