@@ -43,7 +43,7 @@ import json, sys, time, urllib.request
 last = ""
 while True:
     try:
-        with urllib.request.urlopen(sys.argv[1], timeout=30) as answer:
+        with urllib.request.urlopen(sys.argv[1], timeout=0.5) as answer:
             who = json.loads(answer.read())["who"]
     except (OSError, ValueError, KeyError):
         who = "nobody"

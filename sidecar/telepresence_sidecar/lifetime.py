@@ -26,22 +26,26 @@ class Lifetime:
         self._drain_seconds = drain_seconds
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
-        self._quiet = QUIET_SECONDS
+        self._client = False
         inbound.on_idle = self._check_drained
 
     def client_came(self) -> None:
+        self._client = True
         if not self._draining and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def client_lost(self) -> None:
         """Waits for it to come again."""
+        self._client = False
         if not self._draining:
             self._set_timer(self._grace, self._missed)
+        self._check_drained()
 
     def client_left(self) -> None:
         """It will not come again. What was handed over is still served until SIGTERM, or for the grace
         period if none comes because whoever should have deleted the pod has died."""
+        self._client = False
         if self._inbound.handed_over:
             self.client_lost()
         else:
@@ -50,6 +54,11 @@ class Lifetime:
     def terminate(self) -> None:
         """SIGTERM: the pod is being deleted."""
         self._drain("the pod is deleted")
+
+    def handed_over(self) -> None:
+        """What is passed on by a pod that is being deleted already may take as long as if it were not."""
+        if self._draining and not self.ended.done():
+            self._limit(self._begun + self._drain_seconds)
 
     def _missed(self) -> None:
         if self._inbound.handed_over:
@@ -63,15 +72,19 @@ class Lifetime:
         self._draining = True
         self._reason = reason
         self._begun = self._loop.time()
-        self._quiet = QUIET_SECONDS if self._inbound.handed_over else 0.0
-        limit = self._drain_seconds if self._inbound.handed_over else STOP_SECONDS
-        self._set_timer(limit, lambda: self._end(f"{reason}, connections cut after {limit:g} s"))
+        self._limit(self._begun + (self._drain_seconds if self._inbound.handed_over else STOP_SECONDS))
         self._check_drained()
+
+    def _limit(self, time: float) -> None:
+        text = f"{self._reason}, connections cut after {time - self._begun:g} s"
+        self._set_timer(max(time - self._loop.time(), 0.0), lambda: self._end(text))
 
     def _check_drained(self) -> None:
         if not self._draining or not self._inbound.idle or self.ended.done():
             return
-        quiet_at = max(self._begun, self._inbound.last_arrival) + self._quiet
+        # a client that is still there may have yet to say to whom it hands over
+        quiet = QUIET_SECONDS if self._client or self._inbound.handed_over else 0.0
+        quiet_at = max(self._begun, self._inbound.last_arrival) + quiet
         if self._loop.time() >= quiet_at:
             self._end(self._reason)
         else:

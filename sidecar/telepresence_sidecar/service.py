@@ -88,6 +88,7 @@ class Service:
         elif isinstance(message, HandOver):
             self._log.of_session(f"handing over to {', '.join(message.addresses)}")
             self._inbound.hand_over(message.addresses)
+            self._lifetime.handed_over()
             mux.send_message(to_json(HandedOver()))
         elif isinstance(message, Leave):
             self._leave(mux)

@@ -40,7 +40,6 @@ ADMISSION_FIELDS = (
 ADMISSION_ANNOTATIONS = ("kubernetes.io/limit-ranger", "kubernetes.io/psp")
 TOKEN_VOLUME = "kube-api-access-"
 DEFAULT_TOLERATIONS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-LINGER_SECONDS = 1  # longer than the news of a pod's end takes to reach its session
 END_SECONDS = 5  # for helpers, beyond what the sidecar may take to hand over its connections
 # a breakpoint must not kill the pod, and the sidecar knows nothing of the program's directory or terminal
 PROGRAM_FIELDS = (
@@ -92,14 +91,11 @@ def lock_name(owner: str, number: int) -> str:
     return f"{owner[: 63 - len(end) - 9].rstrip('-.')}-{digest}{end}"
 
 
-def sidecar_pod(
-    pod: Json, name: str, shape: SidecarShape, own_resources: bool = False, lingers: bool = True
-) -> Json:
+def sidecar_pod(pod: Json, name: str, shape: SidecarShape, own_resources: bool = False) -> Json:
     """The pod to create instead of `pod` (admitted, or as in the template).
 
     `own_resources` gives the sidecar what the replaced container asks for, devices excepted, where a
-    LimitRange or a quota does not admit the small requests. `lingers` asks the kubelet to wait before it
-    stops the sidecar, so that there is time to pass on what still comes to it (Kubernetes 1.30, KEP-3960).
+    LimitRange or a quota does not admit the small requests.
     """
     spec = _without_admission(pod["spec"])
     containers = {container["name"]: container for container in spec["containers"]}
@@ -108,8 +104,6 @@ def sidecar_pod(
     if not spec["initContainers"]:
         del spec["initContainers"]
     spec["containers"] = [_sidecar_container(chosen, shape, own_resources)]
-    if lingers:
-        spec["containers"][0]["lifecycle"] = {"preStop": {"sleep": {"seconds": LINGER_SECONDS}}}
     if not own_resources:
         spec.pop("resources", None)
     _drop_unused_claims(spec)

@@ -90,8 +90,6 @@ async def first_admitted(cluster: Cluster, shape: SidecarShape, pods: Sequence[J
     refusals: list[PreconditionFailed] = []
     outliving: list[PreconditionFailed] = []
     for form in _forms(pods, shape):
-        if not form.keywords["lingers"] and not any("preStop" in str(one) for one in refusals):
-            break
         manifest = form(name)
         try:
             answer = await rehearse_pod(cluster, _under_any_name(manifest))
@@ -117,12 +115,10 @@ def _forms(pods: Sequence[Json], shape: SidecarShape) -> Iterator[partial[Json]]
     """The best first: as admitted; from the template where webhooks would add everything a second time.
 
     Each with small requests, and with the resources of the replaced container where a LimitRange wants more.
-    All of them again for servers that do not know how to linger.
     """
-    for lingers in (True, False):
-        for pod in pods:
-            for own_resources in (False, True):
-                yield partial(sidecar_pod, pod, shape=shape, own_resources=own_resources, lingers=lingers)
+    for pod in pods:
+        for own_resources in (False, True):
+            yield partial(sidecar_pod, pod, shape=shape, own_resources=own_resources)
 
 
 def _under_any_name(manifest: Json) -> Json:

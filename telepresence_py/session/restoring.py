@@ -27,12 +27,13 @@ from telepresence_py.session.podstate import (
     is_sidecar,
     trouble,
     unschedulable,
+    waiting_in_vain,
 )
 from telepresence_sidecar.contract import SESSION_LABEL
 
 T = TypeVar("T")
 ORIGINAL_SECONDS = 150.0
-ATTACH_SECONDS = 20.0  # a volume that another node has is never attached
+VAIN_SECONDS = 20.0  # an image may come at the second try; a volume that another node has does not
 HAND_OVER_SECONDS = 10.0
 GONE_SECONDS = 45.0  # a sidecar pod's grace period is at most 30 s
 AGAIN_SECONDS = 1.0
@@ -104,7 +105,7 @@ class Restorer:
                 original = await self._await_original(workload, taken)
                 if not is_ready(original):
                     # it may be the sidecar itself that takes its room or its volume: waiting would never end
-                    self._report(Event("original-without-node", self._waiting_for(workload), Level.WARNING))
+                    self._report(Event("original-in-vain", self._waiting_for(workload), Level.WARNING))
                     return
                 taken.add(original["metadata"]["uid"])
                 await self._hand_over(one, addresses(original), on_replaced)
@@ -115,14 +116,17 @@ class Restorer:
     async def _await_original(self, workload: Workload, taken: set[str]) -> Json:
         wait = partial(self._board.wait, partial(self._next_original, workload, taken))
         found = None
-        with trio.move_on_after(ATTACH_SECONDS):
+        with trio.move_on_after(VAIN_SECONDS):
             found = await wait()
-        return found or self._elsewhere(workload) or await wait()
+        return found or self._in_vain(workload) or await wait()
 
-    def _elsewhere(self, workload: Workload) -> Json | None:
-        """An original on a node that cannot have the volume while our sidecars have it on theirs."""
+    def _in_vain(self, workload: Workload) -> Json | None:
+        """An original that lacks an image or the like, or is on a node that cannot have the volume while our
+        sidecars have it on theirs."""
         nodes = {node_of(pod) for pod in self._board.pods.values() if is_sidecar(pod)} - {None}
         for pod in self._originals(workload):
+            if waiting_in_vain(pod) is not None:
+                return pod
             node = pod["spec"].get("nodeName")
             if nodes and node is not None and node not in nodes and not is_ready(pod):
                 return pod

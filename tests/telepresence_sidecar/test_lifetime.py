@@ -42,10 +42,41 @@ async def test_a_goodbye_ends_it_at_once() -> None:
 
 
 @in_loop
-async def test_deletion_ends_it_at_once_when_nothing_is_under_way() -> None:
+async def test_deletion_ends_it_at_once_when_nothing_is_under_way_and_nobody_is_there() -> None:
+    lifetime = Lifetime(inbound(), grace=60.0, drain_seconds=1.0)
+    lifetime.client_came()
+    lifetime.client_lost()
+    lifetime.terminate()
+    assert lifetime.ended.result() == "the pod is deleted"
+
+
+@in_loop
+async def test_a_client_that_is_there_has_time_to_hand_over_what_still_comes() -> None:
+    """SIGTERM may come within milliseconds of the deletion, before its session has heard of that."""
+    pod = await Pod().start()
+    lifetime = Lifetime(pod.inbound, grace=60.0, drain_seconds=60.0)
+    lifetime.client_came()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    lifetime.terminate()
+    pod.inbound.hand_over(["127.0.0.4"])
+    lifetime.handed_over()
+    caller, _ = await pod.call()
+    await pod.held(1)
+    passed = began + module.STOP_SECONDS + 0.1
+    await until(lambda: loop.time() > passed)
+    assert not lifetime.ended.done(), "what it passed on is not cut like that of a pod that is simply deleted"
+    reset(caller)
+    assert await lifetime.ended == "the pod is deleted"
+
+
+@in_loop
+async def test_a_deleted_pod_whose_client_goes_ends_at_once() -> None:
     lifetime = Lifetime(inbound(), grace=60.0, drain_seconds=1.0)
     lifetime.client_came()
     lifetime.terminate()
+    assert not lifetime.ended.done()
+    lifetime.client_lost()
     assert lifetime.ended.result() == "the pod is deleted"
 
 

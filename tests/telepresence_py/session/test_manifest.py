@@ -154,14 +154,8 @@ def test_what_the_program_sees_of_its_pod_stays(chosen):
 
 
 def test_what_a_breakpoint_or_a_missing_directory_would_break_goes(chosen):
-    for field in ("livenessProbe", "startupProbe", "workingDir", "stdin", "tty"):
+    for field in ("livenessProbe", "startupProbe", "lifecycle", "workingDir", "stdin", "tty"):
         assert field not in chosen
-    assert chosen["lifecycle"] == {"preStop": {"sleep": {"seconds": 1}}}, "nothing of the original's own"
-
-
-def test_where_it_cannot_linger_it_has_no_hook():
-    pod = sidecar_pod(ADMITTED, "orders-abc-tp-1", SHAPE, lingers=False)
-    assert "lifecycle" not in pod["spec"]["containers"][0]
 
 
 def test_readiness_is_asked_of_the_sidecars_own_port_every_second(chosen):

@@ -251,7 +251,7 @@ def test_an_original_on_a_node_that_cannot_have_the_sidecars_volume_is_not_waite
     cluster, session, monkeypatch
 ):
     """As a disk that is attached to one node at a time is not attached to the original's while we have it."""
-    monkeypatch.setattr(restoring_module, "ATTACH_SECONDS", 0.2)
+    monkeypatch.setattr(restoring_module, "VAIN_SECONDS", 0.2)
     cluster.add(
         "persistentvolumeclaims", {"metadata": {"name": "data"}, "spec": {"accessModes": ["ReadWriteOnce"]}}
     )
@@ -271,7 +271,7 @@ def test_an_original_on_a_node_that_cannot_have_the_sidecars_volume_is_not_waite
         assert sidecars(cluster) == []
 
     session.run(body)
-    assert "original-without-node" in session.names
+    assert "original-in-vain" in session.names
 
 
 def test_in_place_is_said_when_the_originals_are_gone_and_who_is_still_ending_meanwhile(
@@ -362,7 +362,22 @@ def test_an_original_that_finds_no_node_beside_the_sidecar_is_not_waited_for(clu
         assert await replicas.restore()
 
     session.run(body)
-    assert "original-without-node" in session.names
+    assert "original-in-vain" in session.names
+    assert sidecars(cluster) == []
+
+
+def test_an_original_whose_image_cannot_be_had_is_not_waited_for_long(cluster, session, monkeypatch):
+    monkeypatch.setattr(restoring_module, "VAIN_SECONDS", 0.2)
+    with_orders(cluster)
+    waiting = {"name": "app", "state": {"waiting": {"reason": "ImagePullBackOff"}}}
+
+    async def body(replicas):
+        await in_place(replicas)
+        cluster.kubelet = lambda pod: {"phase": "Pending", "containerStatuses": [waiting]}
+        assert await replicas.restore()
+
+    session.run(body)
+    assert "original-in-vain" in session.names
     assert sidecars(cluster) == []
 
 
@@ -691,16 +706,3 @@ def test_an_api_server_that_is_away_at_the_beginning_is_told(cluster, session):
     cluster.cut_connections = 10**9
     with pytest.raises(ClusterUnreachable):
         session.run(in_place)
-
-
-def test_a_server_that_does_not_know_how_to_linger_gets_a_pod_that_does_not(cluster, session):
-    def old(method, path, body):
-        known = not (method == "POST" and "'sleep'" in repr(body))
-        return (
-            None if known else (422, "spec.containers[0].lifecycle.preStop: Required value: a handler type")
-        )
-
-    with_orders(cluster)
-    cluster.refuse = old
-    session.run(in_place)
-    assert "in-place" in session.names
