@@ -71,12 +71,8 @@ class SwapIntent:
     @classmethod
     def from_json(cls, fields: dict[str, object]) -> SwapIntent:
         """The inverse of `to_json`; TypeError when the fields are not a SwapIntent's."""
-        values = dict(fields)
-        values["cluster"] = ClusterChoice.from_json(values["cluster"])  # type: ignore[arg-type]
-        values["ports"] = tuple(PortOverride(**port) for port in values["ports"])  # type: ignore[attr-defined]
-        values["command"] = tuple(values["command"])  # type: ignore[arg-type]
-        values["environment"] = EnvironmentChoice(**values["environment"])  # type: ignore[arg-type]
-        return cls(**values)  # type: ignore[arg-type]
+        ports = tuple(PortOverride(**port) for port in fields["ports"])  # type: ignore[attr-defined]
+        return cls(**{**_of_every_intent(fields), "ports": ports})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -114,13 +110,19 @@ class RunIntent:
     @classmethod
     def from_json(cls, fields: dict[str, object]) -> RunIntent:
         """The inverse of `to_json`; TypeError when the fields are not a RunIntent's."""
-        values = dict(fields)
-        values["cluster"] = ClusterChoice.from_json(values["cluster"])  # type: ignore[arg-type]
-        values["model"] = None if values["model"] is None else Model(**values["model"])  # type: ignore[arg-type]
-        values["exposed"] = tuple(PortOverride(**port) for port in values["exposed"])  # type: ignore[attr-defined]
-        values["command"] = tuple(values["command"])  # type: ignore[arg-type]
-        values["environment"] = EnvironmentChoice(**values["environment"])  # type: ignore[arg-type]
-        return cls(**values)  # type: ignore[arg-type]
+        model = None if fields["model"] is None else Model(**fields["model"])  # type: ignore[arg-type]
+        exposed = tuple(PortOverride(**port) for port in fields["exposed"])  # type: ignore[attr-defined]
+        return cls(**{**_of_every_intent(fields), "model": model, "exposed": exposed})  # type: ignore[arg-type]
+
+
+def _of_every_intent(fields: dict[str, object]) -> dict[str, object]:
+    """The fields with those in their types that every intent has."""
+    return {
+        **fields,
+        "cluster": ClusterChoice.from_json(fields["cluster"]),  # type: ignore[arg-type]
+        "command": tuple(fields["command"]),  # type: ignore[arg-type]
+        "environment": EnvironmentChoice(**fields["environment"]),  # type: ignore[arg-type]
+    }
 
 
 def is_header_value(text: str) -> bool:

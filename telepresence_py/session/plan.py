@@ -14,11 +14,10 @@ from telepresence_py.model.image import DEFAULT_IMAGE
 from telepresence_py.model.intent import SwapIntent
 from telepresence_py.model.network import Mount, PortMap
 from telepresence_py.session.claims import MANY, require_shared
-from telepresence_py.session.identity import SessionIdentity
+from telepresence_py.session.identity import SessionIdentity, sidecar_config
 from telepresence_py.session.manifest import SidecarShape, lock_name, plain_pod
 from telepresence_py.session.podspec import (
     choose_container,
-    free_ports,
     map_ports,
     mounts_of,
     require_room,
@@ -133,16 +132,7 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
     choice = choose_container(template, services, intent.container, workload)
     _require_container_everywhere(workload, choice.name, serving)
     ports = map_ports(template, services, choice.name, intent.ports, workload)
-    tunnel_port, health_port = free_ports(specs, [p.pod_port for p in ports])
-    config = SidecarConfig(
-        session=identity.session,
-        holder=intent.holder,
-        client_key=identity.client_key,
-        ports=tuple(port.pod_port for port in ports),
-        tunnel_port=tunnel_port,
-        health_port=health_port,
-        grace=intent.grace_seconds,
-    )
+    config = sidecar_config(intent, identity, ports, specs)
     asked = f"{intent.kind}/{intent.name}"
     return SwapPlan(
         target=target,

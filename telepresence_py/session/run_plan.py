@@ -13,12 +13,12 @@ from telepresence_py.model.image import DEFAULT_IMAGE
 from telepresence_py.model.intent import Model, RunIntent
 from telepresence_py.model.network import PortMap
 from telepresence_py.session.claims import beside_others
-from telepresence_py.session.identity import SessionIdentity
+from telepresence_py.session.identity import SessionIdentity, sidecar_config
 from telepresence_py.session.manifest import SidecarShape, on_node
 from telepresence_py.session.plan import Change, selects
-from telepresence_py.session.podspec import choose_container, expose_ports, free_ports, unserved
+from telepresence_py.session.podspec import choose_container, expose_ports, unserved
 from telepresence_py.session.podstate import is_sidecar
-from telepresence_sidecar.contract import HOLDER_ANNOTATION, SESSION_LABEL, SINCE_ANNOTATION, SidecarConfig
+from telepresence_sidecar.contract import HOLDER_ANNOTATION, SESSION_LABEL, SINCE_ANNOTATION
 
 OWN_WORKLOAD = "run/"
 """What stands before a run's name where the name of a swap's workload would: run/api."""
@@ -81,16 +81,7 @@ def plan_run(intent: RunIntent, model: ModelSnapshot | None, identity: SessionId
     if intent.service_account is not None:
         pod["spec"]["serviceAccountName"] = intent.service_account
     ports = expose_ports(pod["spec"], container, intent.exposed, made.source)
-    tunnel_port, health_port = free_ports([pod["spec"]], [port.pod_port for port in ports])
-    config = SidecarConfig(
-        session=identity.session,
-        holder=intent.holder,
-        client_key=identity.client_key,
-        ports=tuple(port.pod_port for port in ports),
-        tunnel_port=tunnel_port,
-        health_port=health_port,
-        grace=intent.grace_seconds,
-    )
+    config = sidecar_config(intent, identity, ports, [pod["spec"]])
     return RunPlan(
         name=name,
         model=made.source,
