@@ -53,6 +53,13 @@ async def set_owners(cluster: Cluster, name: str, uid: str, owners: list[Json] |
     return answer.status < 300
 
 
+async def annotate_pod(cluster: Cluster, name: str, uid: str, annotations: dict[str, str]) -> bool:
+    """Lay these over the annotations of that very pod. False when it is gone."""
+    patch = {"metadata": {"uid": uid, "annotations": annotations}}
+    answer = await cluster.call(Call("patch", PODS, name, body=patch), accept={404, 409})
+    return answer.status < 300
+
+
 async def delete_pod(cluster: Cluster, name: str, uid: str) -> bool:
     """Ask for the end of that very pod. False when it is gone already; its end takes its grace period."""
     body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}

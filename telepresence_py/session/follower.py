@@ -41,7 +41,7 @@ from telepresence_py.session.manifest import lock_name, on_node, plain_pod
 from telepresence_py.session.plan import SwapPlan, node_beside
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podspec import used_ports
-from telepresence_py.session.podstate import is_original, is_ready
+from telepresence_py.session.podstate import is_original, is_ready, is_taken_away
 from telepresence_py.session.rehearsal import Form, admitted_form
 from telepresence_py.session.replica import Replica
 
@@ -98,6 +98,10 @@ class Follower:
 
     async def _look_and_act(self) -> float | None:
         """Seconds after which to look again though no pod changes, 0: the caller may choose, None: never."""
+        if self._is_taken_away():
+            raise SessionLost(
+                f"somebody gave {self._plan.workload} back by `telepresence-py restore --force`"
+            )
         await self._note_losses()
         if self._is_calm():
             return None
@@ -173,10 +177,13 @@ class Follower:
             (one.uid, one.is_ready(), one.lives(), one.adopted, one.gone.is_set())
             for one in self._team.members
         )
-        return frozenset((*originals, *ours, (self._team.may_adopt,)))
+        return frozenset((*originals, *ours, (self._team.may_adopt, self._is_taken_away())))
 
     def _changed_since(self, seen: frozenset[tuple[object, ...]]) -> bool | None:
         return True if self._seen() != seen else None
+
+    def _is_taken_away(self) -> bool:
+        return any(pod is not None and is_taken_away(pod) for pod in (one.pod for one in self._team.members))
 
     def _is_calm(self) -> bool:
         """Whether nothing has to be done, whatever the replica counts are by now."""

@@ -13,12 +13,12 @@ from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.client import Cluster
 from telepresence_py.cluster.kinds import resource_of
 from telepresence_py.cluster.owners import is_held_back
-from telepresence_py.cluster.pods import list_pods, read_log
+from telepresence_py.cluster.pods import annotate_pod, list_pods, read_log
 from telepresence_py.cluster.workloads import find_workload, missing, require_namespace
 from telepresence_py.model.errors import NoRights, WorkloadHeld, one_error
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.session.podboard import PodBoard
-from telepresence_py.session.podstate import holder_of, is_finished
+from telepresence_py.session.podstate import TAKEN_ANNOTATION, holder_of, is_finished
 from telepresence_py.session.restoring import Restorer, StandIn
 from telepresence_py.session.run_plan import OWN_WORKLOAD
 from telepresence_sidecar.contract import CONNECTED_LOG_PREFIX, LOST_LOG_PREFIX, SESSION_LABEL
@@ -89,6 +89,9 @@ async def restore_leftovers(
             raise WorkloadHeld(f"{whose}: end it there, or take it away with --force")
         report(Event("spared", f"{whose}: it is left alone without --force", Level.NOTICE))
     found = [one for one in found if one.workload not in held]
+    for one in found:
+        if one.state == "live":
+            await annotate_pod(cluster, one.pod_name, one.uid, {TAKEN_ANNOTATION: "by restore --force"})
     for name in dict.fromkeys(one.workload for one in found):
         with trio.move_on_after(RESTORE_SECONDS), one_error():
             await _restore_one(cluster, report, name, [one for one in found if one.workload == name])

@@ -19,6 +19,10 @@ IMAGE_REASONS = frozenset(
 CONTAINER_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 
 
+TAKEN_ANNOTATION = "telepresence-py/taken-away"
+"""On pods of a living session whose workload somebody gives back all the same: it shall not make others."""
+
+
 @dataclass(frozen=True)
 class Holder:
     who: str  # user@host
@@ -31,6 +35,10 @@ class Holder:
 def is_sidecar(pod: Json) -> bool:
     """Whether a session of ours made the pod."""
     return SESSION_LABEL in (pod["metadata"].get("labels") or {})
+
+
+def is_taken_away(pod: Json) -> bool:
+    return TAKEN_ANNOTATION in (pod["metadata"].get("annotations") or {})
 
 
 def holder_of(pod: Json) -> Holder:

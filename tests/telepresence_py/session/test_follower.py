@@ -12,6 +12,7 @@ from telepresence_py.session import follower as follower_module
 from telepresence_py.session import following
 from telepresence_py.session import restoring as restoring_module
 from telepresence_py.session.manifest import node_of
+from telepresence_py.session.podstate import TAKEN_ANNOTATION
 from telepresence_py.session.replicas import Replicas
 from telepresence_sidecar.contract import SESSION_LABEL
 from tests.fakes.cluster import FakeCluster, controllers, counts, fake_cluster, running
@@ -382,6 +383,18 @@ def test_a_session_that_meanwhile_took_the_workload_ends_ours(play):
         await until(lambda: False)
 
     with pytest.raises(SessionLost, match=r"has lost deployment/orders: .*held by"):
+        play.run(body)
+
+
+def test_who_takes_the_workload_away_is_not_fought(play):
+    def take(pod):
+        pod["metadata"].setdefault("annotations", {})[TAKEN_ANNOTATION] = "by restore --force"
+
+    async def body():
+        play.cluster.edit("pods", play.adopted()[0], take)
+        await until(lambda: False)
+
+    with pytest.raises(SessionLost, match=r"somebody gave deployment/orders back by .*--force"):
         play.run(body)
 
 

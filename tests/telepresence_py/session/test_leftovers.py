@@ -6,6 +6,7 @@ import trio
 from telepresence_py.cluster.client import open_cluster
 from telepresence_py.model.errors import WorkloadHeld
 from telepresence_py.session.leftovers import last_word, list_leftovers, restore_leftovers
+from telepresence_py.session.podstate import TAKEN_ANNOTATION
 from telepresence_sidecar.contract import SESSION_LABEL
 from tests.fakes.cluster import deployment, fake_cluster, no_plugin
 from tests.telepresence_py.session.swapping import Session, in_place, with_orders, with_orders_as
@@ -116,6 +117,25 @@ def test_what_a_dead_or_forced_session_holds_is_put_back(cluster, session, log, 
         assert len(cluster.pods()) == 2
 
     meanwhile(session, look)
+
+
+@pytest.mark.parametrize(("log", "patches"), [(CONNECTED, 2), (LOST, 0)])
+def test_a_living_session_is_told_before_its_workload_is_taken_away(cluster, session, log, patches):
+    bodies = []
+
+    def note(method, path, body):
+        if method == "PATCH":
+            bodies.append(body["metadata"])
+
+    async def look(elsewhere):
+        say(cluster, log)
+        cluster.refuse = note
+        await restore_leftovers(elsewhere, session.events.append, "deployment/orders", force=True)
+
+    meanwhile(session, look)
+    told = [TAKEN_ANNOTATION in (body.get("annotations") or {}) for body in bodies]
+    assert told[:patches] == [True] * patches
+    assert not any(told[patches:])
 
 
 def test_a_replicaset_of_a_deployment_is_restored_as_that_deployment(cluster, session):
