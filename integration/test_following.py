@@ -298,7 +298,7 @@ def drain(moving: Moving, name: str) -> Iterator[None]:
 
 def test_who_fights_for_the_pods_gets_them_and_it_is_said(moving: Moving, townsman: Product) -> None:
     with swapped(townsman, NAME) as swap:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while swap.running.process.poll() is None and time.monotonic() < deadline:
             moving.kubectl("delete", "pods", "-l", f"app={NAME},{SESSION_LABEL}", "--wait=false")
         assert swap.running.wait(30) == 75
