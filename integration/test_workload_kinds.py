@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -77,9 +78,16 @@ def test_what_a_killed_session_left_is_put_back_by_its_name(
     with swapped(townsman, workload, "--grace", "120s") as swap:
         os.kill(swap.running.session_pid(), signal.SIGKILL)
         swap.running.wait()
-    wait_until(lambda: "dead" in townsman.run("list").out, 20, "the session is known to be dead")
+    wait_until(
+        partial(known_dead, townsman, deployed.name), 20, "each of its pods is known to miss its session"
+    )
     assert townsman.run("restore", workload).code == 0
     assert_restored(deployed)
+
+
+def known_dead(product: Product, name: str) -> bool:
+    lines = [line for line in product.run("list").out.splitlines() if f"{name}-" in line]
+    return bool(lines) and all("dead" in line for line in lines)
 
 
 @pytest.mark.parametrize("deployed", ["rollout"], indirect=True)
