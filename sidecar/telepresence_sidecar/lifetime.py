@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from .inbound import Inbound
 
-QUIET_SECONDS = 1.5
+QUIET_SECONDS = 2.5
 """So long without a new connection, after SIGTERM, and every kube-proxy has heard that the pod is going."""
 
-STOP_SECONDS = 2.0
+STOP_SECONDS = 3.0
 """What connections of a pod that is simply deleted may still take."""
 
 

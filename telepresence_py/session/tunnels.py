@@ -83,7 +83,10 @@ class Tunnels:
             with trio.move_on_after(NEXT_SECONDS if self.keepers or self.followed else 0):
                 await self._came.wait()
             if self.any_live() is None:
-                raise SessionLost("the link to the cluster's pods was lost for too long; start again")
+                raise SessionLost(
+                    f"for {NEXT_SECONDS:.0f} s no pod stood that could be reached: the link was lost, or the "
+                    "pods are taken again and again; the originals come back by themselves"
+                )
 
     async def hand_over(self, replica: Replica, addresses: tuple[str, ...]) -> None:
         """Connections that this sidecar holds or still receives go to the restored original; it is left."""
