@@ -192,7 +192,10 @@ def test_a_session_that_ends_at_0_replicas_leaves_0_replicas(play):
     ids=["surge", "unavailable", "recreate"],
 )
 @pytest.mark.parametrize("replicas", [1, 3])
-def test_a_rollout_goes_to_its_end_and_is_displaced_again(play, strategy, replicas):
+def test_a_rollout_goes_to_its_end_and_is_displaced_again(play, strategy, replicas, monkeypatch):
+    # rollouts of the fake are over in a moment, so that every pod they take is a young one
+    monkeypatch.setattr(follower_module, "SHORT_LIFE_SECONDS", 0.0)
+
     async def body():
         play.rollouts.roll("new")
         await until(lambda: play.rollouts.wanted() == {"new": replicas})
