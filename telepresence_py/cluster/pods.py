@@ -47,16 +47,18 @@ async def list_pods(cluster: Cluster, selector: str) -> PodList:
 
 async def set_owners(cluster: Cluster, name: str, uid: str, owners: list[Json] | None) -> bool:
     """Replace all owner references of that very pod (None: it has none). False when it is gone."""
-    # a uid in a patch is a precondition: another pod of the name answers 409
-    patch = {"metadata": {"uid": uid, "ownerReferences": owners}}
-    answer = await cluster.call(Call("patch", PODS, name, body=patch), accept={404, 409})
-    return answer.status < 300
+    return await _patch(cluster, name, uid, {"ownerReferences": owners})
 
 
 async def annotate_pod(cluster: Cluster, name: str, uid: str, annotations: dict[str, str]) -> bool:
     """Lay these over the annotations of that very pod. False when it is gone."""
-    patch = {"metadata": {"uid": uid, "annotations": annotations}}
-    answer = await cluster.call(Call("patch", PODS, name, body=patch), accept={404, 409})
+    return await _patch(cluster, name, uid, {"annotations": annotations})
+
+
+async def _patch(cluster: Cluster, name: str, uid: str, metadata: Json) -> bool:
+    """A uid in a patch is a precondition: another pod of the name answers 409."""
+    body = {"metadata": {"uid": uid, **metadata}}
+    answer = await cluster.call(Call("patch", PODS, name, body=body), accept={404, 409})
     return answer.status < 300
 
 
