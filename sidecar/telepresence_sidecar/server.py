@@ -14,12 +14,15 @@ from .service import Service
 
 with no_library_search():
     import asyncssh
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 LOGIN_SECONDS = 15
 
 
 class _Session(ChannelWire, asyncssh.SSHServerSession[bytes]):
     """The subsystem's channel."""
+
+    new_cipher = AESGCM
 
     def __init__(self, service: Service) -> None:
         self._service = service

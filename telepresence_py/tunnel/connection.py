@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncssh
 import trio
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from telepresence_py.model.errors import (
     ClusterUnreachable,
@@ -92,6 +93,8 @@ async def _repeat(attempt: _Attempt) -> None:
 
 class _Session(ChannelWire, asyncssh.SSHClientSession[bytes]):
     """The subsystem's channel."""
+
+    new_cipher = AESGCM
 
 
 class _Pinned(asyncssh.SSHClient):

@@ -8,8 +8,10 @@ room. No import of asyncssh here: to it these are a transport and a session, by 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
+
+from .ssh_packets import Cipher, DataPackets
 
 ROOM = 128 << 10
 """Bytes that may wait between the mux and the kernel."""
@@ -24,13 +26,18 @@ _WIRE = "telepresence_wire"
 
 
 class BatchingTransport(asyncio.Transport):
-    """The transport that asyncssh sees. Writes of one tick leave as one write to `lower`."""
+    """The transport that asyncssh sees. Writes of one tick leave as one write to `lower`.
 
-    def __init__(self, lower: asyncio.Transport, lost: Callable[[Exception | None], None]) -> None:
+    `on_receive` takes what comes from `lower`; `on_room` is called when `room` has become more than 0 again.
+    """
+
+    def __init__(self, lower: asyncio.Transport, ssh: asyncio.Protocol) -> None:
         super().__init__()
+        self.on_receive: Callable[[bytes], None] = ssh.data_received
         self.on_room: Callable[[], None] = lambda: None
         self._lower = lower
-        self._tell_lost = lost
+        self._ssh = ssh
+        self._room_wanted = False
         self._loop = asyncio.get_running_loop()
         self._waiting: list[bytes] = []
         self._waiting_size = 0
@@ -44,13 +51,30 @@ class BatchingTransport(asyncio.Transport):
         self._waiting.append(bytes(data))
         self._waiting_size += len(data)
 
+    def write_now(self, pieces: Iterable[bytes]) -> None:
+        """Behind what waits, in this tick: for whom gathers by himself."""
+        if not self._closing:
+            self._waiting.extend(pieces)
+            self._flush()
+
+    def room(self) -> int:
+        """Bytes that may be written without queueing much; `on_room` follows when it is 0 or less."""
+        room = ROOM - self.get_write_buffer_size()
+        self._room_wanted = room <= 0
+        return room
+
+    def tell_room(self) -> None:
+        if self._room_wanted:
+            self._room_wanted = False
+            self.on_room()
+
     def _flush(self) -> None:
         if not self._waiting:
             return
         waiting, self._waiting, self._waiting_size = self._waiting, [], 0
         if not self._lower.is_closing():
-            self._lower.write(b"".join(waiting))
-        self.on_room()
+            self._lower.writelines(waiting)
+        self.tell_room()
 
     def get_write_buffer_size(self) -> int:
         return self._waiting_size + self._lower.get_write_buffer_size()
@@ -77,7 +101,7 @@ class BatchingTransport(asyncio.Transport):
     def lower_lost(self, reason: Exception | None) -> None:
         self._closing = True
         self._waiting.clear()
-        self._tell_lost(reason)
+        self._ssh.connection_lost(reason)
 
     # asyncssh reads as fast as it gets; the mux's credit bounds what comes
     def pause_reading(self) -> None: ...
@@ -95,17 +119,17 @@ class SshWire(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(high=ROOM // 2)
-        self._batching = BatchingTransport(transport, self._ssh.connection_lost)
+        self._batching = BatchingTransport(transport, self._ssh)
         self._ssh.connection_made(self._batching)
 
     def data_received(self, data: bytes) -> None:
-        self._ssh.data_received(data)
+        self._batching.on_receive(data)
 
     def connection_lost(self, reason: Exception | None) -> None:
         self._batching.lower_lost(reason)
 
     def resume_writing(self) -> None:
-        self._batching.on_room()
+        self._batching.tell_room()
 
 
 class _Channel(Protocol):
@@ -126,7 +150,11 @@ class ChannelWire:
     Bytes that come before `carry` are kept.
     """
 
+    new_cipher: Callable[[bytes], Cipher] | None = None
+    """AESGCM, for packets of our own; without it all of them are asyncssh's."""
+
     _mux: _MuxLike | None = None
+    _packets: DataPackets | None = None
     _early: list[bytes]
 
     def carry(self, mux: _MuxLike) -> None:
@@ -136,14 +164,22 @@ class ChannelWire:
         for data in self._early:
             mux.feed(data)
         self._early.clear()
+        if self.new_cipher is not None:
+            self._packets = DataPackets.of(self._channel, self.new_cipher, mux.feed)
+        if self._packets is not None:
+            self._transport.on_receive = self._packets.received
 
     # --- the wire ------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        self._channel.write(data)
+        packet = None if self._packets is None else self._packets.seal(data)
+        if packet is None:
+            self._channel.write(data)
+        else:
+            self._transport.write_now(packet)
 
     def room(self) -> int:
-        return ROOM - self._transport.get_write_buffer_size()
+        return self._transport.room()
 
     def abort(self) -> None:
         self._channel.get_extra_info("connection").abort()
