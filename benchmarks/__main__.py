@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: run the rounds, print the table; `scripts/bench` calls it."""
+"""`python -m benchmarks`: run the rounds, print the tables; `scripts/bench` calls it."""
 
 from __future__ import annotations
 
@@ -8,77 +8,64 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from integration.support.cluster import ROOT, Cluster, named_cluster, running_own_cluster
 from integration.support.namespaces import make_namespace, remove_namespace
 from integration.support.plain_user import plain_user
-from integration.support.product import Product, product_for
 from telepresence_py import __version__
-from telepresence_py.model.image import DEFAULT_IMAGE
 
-from .figures import Figure, table
-from .starting import Start, deploy, run_rival, server_version, swap_once
+from .figures import Figure, tables
+from .stage import Stage, attempted, say
+from .starting import server_version, start_figures
+from .tunnels import tunnel_figures
+from .ways import DIRECT, KUBECTL, OPENSSH
 
-ROUNDS, QUICK_ROUNDS = 7, 3
-HELP_ROUNDS = 9
+QUICK_SECONDS = 260.0
+"""Then no more round begins, so that all ends within five minutes."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    began = time.monotonic()
     options = _options(arguments)
     cluster = named_cluster(options.context) if options.context else running_own_cluster()
     namespace = make_namespace(cluster, "bench")
+    figures: list[Figure] = []
     try:
-        with product_for(plain_user(), namespace.developer_kubeconfig()) as product:
-            deploy(namespace)
-            about = _about(server_version(namespace))
-            _say(", ".join(f"{key} {value}" for key, value in about.items()))
-            rounds: list[tuple[Start, float]] = []
-            for number in range(1, options.rounds + 1):
-                rival = run_rival(namespace, DEFAULT_IMAGE)
-                start = swap_once(namespace, product)
-                rounds.append((start, rival))
-                _say(f"round {number}: in place {start.in_place:.2f} s, kubectl run {rival:.2f} s")
-            figures = [*_of_rounds(rounds), _help(product, cluster)]
+        about = _about(cluster, server_version(namespace))
+        say(", ".join(f"{key} {value}" for key, value in about.items()))
+        stage = Stage(
+            namespace,
+            plain_user(),
+            namespace.developer_kubeconfig(),
+            options.rivals,
+            options.quick,
+            began + QUICK_SECONDS if options.quick else float("inf"),
+        )
+        for name, measure in _parts(stage, options).items():
+            figures += attempted(name, measure)
     finally:
         remove_namespace(namespace)
-    print(table(figures), flush=True)
+    print(tables(figures), flush=True)
+    say(f"done after {time.monotonic() - began:.0f} s")
     if options.json:
         content = {"about": about, "figures": [figure.as_json() for figure in figures]}
         Path(options.json).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _of_rounds(rounds: Sequence[tuple[Start, float]]) -> list[Figure]:
-    starts, rivals = [start for start, _ in rounds], tuple(rival for _, rival in rounds)
-    rival = "kubectl run to Ready"
-    return [
-        Figure("swap to in place", "s", tuple(s.in_place for s in starts), rival, rivals, 1.5, 4.0),
-        Figure("swap to first answer", "s", tuple(s.first_answer for s in starts), rival, rivals),
-        Figure("child's end to restored", "s", tuple(s.restored for s in starts), rival, rivals),
-        Figure("child's end to the original's answer", "s", tuple(s.original_answer for s in starts)),
-        Figure("resident memory, both ends", "MB", tuple(s.resident.resident for s in starts), most=120.0),
-        Figure("the same, shared pages once", "MB", tuple(s.resident.proportional for s in starts)),
-        Figure("of it the sidecar's", "MB", tuple(s.resident.pod_resident for s in starts)),
-    ]
+def _parts(stage: Stage, options: argparse.Namespace) -> dict[str, Callable[[], list[Figure]]]:
+    """By the names of --figures, in their order."""
+    every: dict[str, Callable[[], list[Figure]]] = {
+        "start": partial(start_figures, stage, options.rounds or (2 if options.quick else 7)),
+        "tunnel": partial(tunnel_figures, stage, options.rtt, options.rounds or (3 if options.quick else 5)),
+    }
+    return {name: part for name, part in every.items() if name in options.figures}
 
 
-def _help(product: Product, cluster: Cluster) -> Figure:
-    ours, theirs = [], []
-    for _ in range(HELP_ROUNDS):
-        theirs.append(_seconds([cluster.kubectl_program, "--help"]))
-        ours.append(_seconds([product.program, "--help"]))
-    return Figure("--help", "s", tuple(ours), "kubectl --help", tuple(theirs))
-
-
-def _seconds(command: Sequence[str]) -> float:
-    began = time.monotonic()
-    subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
-    return time.monotonic() - began
-
-
-def _about(server: str) -> dict[str, Any]:
+def _about(cluster: Cluster, server: str) -> dict[str, Any]:
     """What the figures depend on."""
     described = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
@@ -91,9 +78,13 @@ def _about(server: str) -> dict[str, Any]:
         "version": __version__,
         "commit": described.stdout.strip() or "unknown",
         "Kubernetes": server,
+        "kubectl": json.loads(cluster.kubectl("version", "--client", "-o", "json"))["clientVersion"][
+            "gitVersion"
+        ],
         "Linux": platform.release(),
         "Python": platform.python_version(),
         "processor": f"{model} x {len(_lines('/proc/stat', 'cpu')) - 1}",
+        "load before": Path("/proc/loadavg").read_text().split()[0],
     }
 
 
@@ -101,19 +92,32 @@ def _lines(path: str, beginning: str = "") -> list[str]:
     return [line for line in Path(path).read_text().splitlines() if line.startswith(beginning)]
 
 
+PARTS = ("start", "tunnel")
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=sys.modules["benchmarks"].__doc__)
-    parser.add_argument("--rounds", type=int, help=f"how many, {ROUNDS} unless told")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds")
+    parser.add_argument(
+        "--quick", action="store_true", help="all within five minutes: fewer, shorter rounds, one rival"
+    )
+    parser.add_argument("--rtt", type=_numbers, help="round trips of the link in milliseconds: 0,20,50")
+    parser.add_argument("--rivals", type=_words, help=f"of {KUBECTL},{OPENSSH},{DIRECT}")
+    parser.add_argument("--figures", type=_words, default=PARTS, help=f"of {','.join(PARTS)}")
+    parser.add_argument("--rounds", type=int, help="how many")
     parser.add_argument("--json", metavar="FILE", help="write samples and figures there too")
     parser.add_argument("--context", metavar="NAME", help="a cluster of yours instead of the project's own")
     options = parser.parse_args(arguments)
-    options.rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
+    options.rtt = options.rtt or ([0.0, 50.0] if options.quick else [0.0, 20.0, 50.0])
+    options.rivals = options.rivals or ((KUBECTL,) if options.quick else (KUBECTL, OPENSSH, DIRECT))
     return options
 
 
-def _say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for word in text.split(",") if word)
+
+
+def _numbers(text: str) -> list[float]:
+    return [float(word) for word in _words(text)]
 
 
 if __name__ == "__main__":

@@ -15,10 +15,13 @@ from integration.probe.swapping import python_probe
 from integration.probe.town import settle
 from integration.support.aftermath import sidecar_pods
 from integration.support.namespaces import Namespace
-from integration.support.product import Product, Running
+from integration.support.product import Product, Running, product_for
 from integration.support.waiting import wait_until
+from telepresence_py.model.image import DEFAULT_IMAGE
 
+from .figures import Figure, Limit
 from .resident import Resident, resident_memory
+from .stage import Stage, say
 
 WORKLOAD = "bench"
 RIVAL_POD = "rival"
@@ -67,6 +70,48 @@ class Start:
     restored: float
     original_answer: float
     resident: Resident
+
+
+def start_figures(stage: Stage, rounds: int) -> list[Figure]:
+    """Of swaps of one workload, each beside a `kubectl run`."""
+    measured: list[tuple[Start, float]] = []
+    with product_for(stage.user, stage.kubeconfig) as product:
+        deploy(stage.namespace)
+
+        def once(number: int) -> None:
+            rival = run_rival(stage.namespace, DEFAULT_IMAGE)
+            start = swap_once(stage.namespace, product)
+            measured.append((start, rival))
+            say(f"round {number}: in place {start.in_place:.2f} s, kubectl run {rival:.2f} s")
+
+        stage.rounds(rounds, once, "start")
+        helps = [
+            (_seconds(product.program), _seconds(stage.namespace.cluster.kubectl_program)) for _ in range(9)
+        ]
+    starts, rivals = [start for start, _ in measured], tuple(rival for _, rival in measured)
+    rival, in_place = "kubectl run to Ready", Limit(most_ratio=1.5, most=4.0)
+    ours, theirs = zip(*helps, strict=True)
+    return [
+        Figure("swap to in place", "s", tuple(s.in_place for s in starts), rival, rivals, in_place),
+        Figure("swap to first answer", "s", tuple(s.first_answer for s in starts), rival, rivals),
+        Figure("child's end to restored", "s", tuple(s.restored for s in starts), rival, rivals),
+        Figure("child's end to the original's answer", "s", tuple(s.original_answer for s in starts)),
+        Figure(
+            "resident memory, both ends",
+            "MB",
+            tuple(s.resident.resident for s in starts),
+            limit=Limit(most=120),
+        ),
+        Figure("the same, shared pages once", "MB", tuple(s.resident.proportional for s in starts)),
+        Figure("of it the sidecar's", "MB", tuple(s.resident.pod_resident for s in starts)),
+        Figure("--help", "s", ours, "kubectl --help", theirs),
+    ]
+
+
+def _seconds(program: str) -> float:
+    began = time.monotonic()
+    subprocess.run([program, "--help"], stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic() - began
 
 
 def deploy(namespace: Namespace) -> None:

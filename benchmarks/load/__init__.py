@@ -1,0 +1,1 @@
+"""The programs that make the load: standard library alone, one file each, so that any Python runs them."""

@@ -1,0 +1,168 @@
+"""The pods of the figures: one with a sidecar, the load's server and an sshd, and one for a client."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from integration.probe.manifests import BASE_IMAGE, RESTRICTED, config_map
+from integration.support.namespaces import Namespace
+from integration.support.waiting import wait_until
+from telepresence_py.model.image import DEFAULT_IMAGE
+from telepresence_py.session.manifest import SMALL_REQUESTS
+from telepresence_py.tunnel.keys import SessionKey
+from telepresence_sidecar.contract import FINGERPRINT_LOG_PREFIX, SidecarConfig
+
+LOAD = Path(__file__).parent / "load"
+ECHO, SINK, SOURCE, HTTP = PORTS = (7001, 7002, 7003, 7004)
+TUNNEL_PORT, HEALTH_PORT = 7601, 7602
+POD = "tunnel"
+CLOCK = (
+    'import os; print(os.sysconf("SC_CLK_TCK"), open("/proc/1/stat").read(), '
+    'open("/proc/1/smaps_rollup").read())'
+)
+WAITS = "import signal; signal.signal(signal.SIGTERM, lambda *_: exit()); signal.pause()"
+Object = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Used:
+    """By one process or several: seconds of processor since they began, resident megabytes (10^6)."""
+
+    seconds: float
+    resident: float
+
+    def __add__(self, other: Used) -> Used:
+        return Used(self.seconds + other.seconds, self.resident + other.resident)
+
+
+NOTHING = Used(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class TunnelPod:
+    """A pod like that of a swap, of nobody: `key` opens its tunnel, `word` is the sidecar's argument."""
+
+    namespace: Namespace
+    key: SessionKey
+    address: str
+    fingerprint: str
+    word: str
+
+    @cached_property
+    def _sidecar_on_this_machine(self) -> psutil.Process | None:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if self.word in process.cmdline():
+                    return process
+        return None
+
+    def used(self) -> Used:
+        """By the sidecar, as far as this machine can tell; of a cluster elsewhere the pod is asked."""
+        if self._sidecar_on_this_machine is not None:
+            return used_by(self._sidecar_on_this_machine)
+        return used_by_first_process(self.namespace, POD)
+
+
+def used_by(process: psutil.Process) -> Used:
+    times = process.cpu_times()
+    return Used(times.user + times.system, process.memory_info().rss / 1e6)
+
+
+def used_by_first_process(namespace: Namespace, pod: str) -> Used:
+    command = ("/telepresence-py/bin/python", "-I", "-c", CLOCK)
+    text = namespace.kubectl("exec", pod, "-c", "main", "--", *command)
+    ticks, _, rest = text.partition(" ")
+    fields = rest.rpartition(")")[2].split()
+    resident = next(line.split()[1] for line in text.splitlines() if line.startswith("Rss:"))
+    return Used((int(fields[11]) + int(fields[12])) / int(ticks), int(resident) * 1024 / 1e6)
+
+
+def load_config_map() -> Object:
+    return config_map("load", {name: (LOAD / name).read_text() for name in ("server.py", "client.py")})
+
+
+def load_server(name: str = "load") -> Object:
+    """A container that serves on PORTS."""
+    return {
+        "name": name,
+        "image": BASE_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "/load/server.py", str(PORTS[0])],
+        "resources": {"requests": SMALL_REQUESTS},
+        "volumeMounts": [{"name": "load", "mountPath": "/load"}],
+        "securityContext": RESTRICTED,
+    }
+
+
+def make_tunnel_pod(namespace: Namespace) -> TunnelPod:
+    """Made, and running; it ends with the namespace."""
+    key = SessionKey.generate()
+    config = SidecarConfig("bench", "bench", key.public_line, (8080,), TUNNEL_PORT, HEALTH_PORT, grace=3600.0)
+    word = config.to_argument()
+    sidecar = {
+        "name": "main",
+        "image": DEFAULT_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "args": [word],
+        "resources": {"requests": SMALL_REQUESTS},
+        "securityContext": RESTRICTED,
+    }
+    shell = {
+        "name": "ssh",
+        "image": BASE_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-c", WAITS],
+        "securityContext": RESTRICTED | {"runAsUser": 65534},
+    }
+    spec = {
+        "containers": [sidecar, load_server(), shell],
+        "volumes": [{"name": "load", "configMap": {"name": "load"}}],
+        "terminationGracePeriodSeconds": 1,
+    }
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": POD, "labels": {"app": POD}}, "spec": spec}
+    namespace.apply(load_config_map(), pod)
+    namespace.kubectl("wait", "--for=condition=Ready", f"pod/{POD}", "--timeout=60s", seconds=70)
+
+    def fingerprint() -> str:
+        lines = namespace.kubectl("logs", POD, "-c", "main").splitlines()
+        told = (
+            line.removeprefix(FINGERPRINT_LOG_PREFIX)
+            for line in lines
+            if line.startswith(FINGERPRINT_LOG_PREFIX)
+        )
+        return next(told, "").strip()
+
+    found = wait_until(fingerprint, 30, "the sidecar tells its host key")
+    wait_until(
+        lambda: "serving" in namespace.kubectl("logs", POD, "-c", "load"), 30, "the load's server serves"
+    )
+    address = namespace.get("pod", POD)["status"]["podIP"]
+    return TunnelPod(namespace, key, address, found, word)
+
+
+def make_node_pod(pod: TunnelPod) -> str:
+    """Its name: in the network of that pod's node, with the load's client."""
+    node = pod.namespace.get("pod", POD)["spec"]["nodeName"]
+    waiting = {
+        "name": "client",
+        "image": BASE_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-c", WAITS],
+        "volumeMounts": [{"name": "load", "mountPath": "/load"}],
+    }
+    spec = {
+        "containers": [waiting],
+        "hostNetwork": True,
+        "nodeName": node,
+        "volumes": [{"name": "load", "configMap": {"name": "load"}}],
+        "terminationGracePeriodSeconds": 1,
+    }
+    pod.namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "node"}, "spec": spec})
+    pod.namespace.kubectl("wait", "--for=condition=Ready", "pod/node", "--timeout=60s", seconds=70)
+    return "node"

@@ -1,0 +1,71 @@
+"""What all figures share: the namespace, the product in it, how long there is, and what is told meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from integration.support.cluster import KubectlFailed
+from integration.support.namespaces import Namespace
+from integration.support.plain_user import PlainUser
+
+from .asking import Failed
+from .figures import Figure
+
+TROUBLE = (
+    AssertionError,
+    Failed,
+    KubectlFailed,
+    LookupError,
+    OSError,
+    ValueError,
+    psutil.Error,
+    subprocess.SubprocessError,
+)
+"""What may keep a figure from being measured, on a machine and a cluster of whatever state."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`kubeconfig` is a developer's in the namespace. No round begins that would end after `ends`, a time of
+    the monotonic clock."""
+
+    namespace: Namespace
+    user: PlainUser
+    kubeconfig: dict[str, Any]
+    rivals: tuple[str, ...]
+    is_quick: bool
+    ends: float = field(default=float("inf"))
+
+    def rounds(self, most: int, once: Callable[[int], None], name: str) -> None:
+        """`once(NUMBER)` from 1 on, as often as there is time for it, but once at least."""
+        longest = 0.0
+        for number in range(1, most + 1):
+            began = time.monotonic()
+            if number > 1 and began + longest > self.ends:
+                say(f"{name}: {number - 1} of {most} rounds, for want of time")
+                return
+            once(number)
+            longest = max(longest, time.monotonic() - began)
+
+
+def say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
+
+
+def attempted(name: str, measure: Callable[[], list[Figure]], group: str = "") -> list[Figure]:
+    """What was measured, or a row that says why there is nothing: no figure may lose the others."""
+    began = time.monotonic()
+    try:
+        found = measure()
+    except TROUBLE as error:
+        say(f"{name}: {type(error).__name__}: {error}")
+        return [Figure(name, "", group=group, failed=f"{type(error).__name__}: {error}")]
+    say(f"{name}: {time.monotonic() - began:.0f} s")
+    return found
