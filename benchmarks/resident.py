@@ -54,7 +54,7 @@ def _processes(cli: int) -> list[psutil.Process]:
 
 def _is_ours(process: psutil.Process) -> bool:
     words = process.cmdline()
-    return bool(words) and (words[0] == "tp-witness" or any("telepresence_py." in word for word in words))
+    return bool(words) and (words[-1] == "tp-witness" or any("telepresence_py." in word for word in words))
 
 
 def _sizes(rollup: str) -> tuple[float, float]:

@@ -78,14 +78,14 @@ class Job:
         self.stops = 0
 
     def __enter__(self) -> Self:
+        self._witness.__enter__()
         self._terminal.__enter__()
         self._had_foreground = self._terminal.is_ours
-        self._witness.__enter__()
         try:
             self.child: Child = start_child(self._spec)
         except BaseException:
-            self._witness.__exit__()
             self._terminal.__exit__()
+            self._witness.__exit__()
             raise
         return self
 
@@ -93,8 +93,8 @@ class Job:
         if self._status is None:
             self.child.send(signal.SIGKILL)
             os.waitpid(self.child.pid, 0)
-        self._witness.__exit__()
         self._terminal.__exit__()
+        self._witness.__exit__()
 
     def deliver(self, received: SignalReceived) -> None:
         """Forward the signal if the child would have got it without us, and has not got it; not SIGCHLD."""

@@ -2,33 +2,36 @@
 
 The CLI forwards to the child what was sent to the CLI alone; what the group got, the child has already. The
 kernel does not tell the receiver which it was. So a witness sits in the same group, with every signal blocked
-and nothing else to do: what is pending there was sent to the group.
+and nothing else to do: what is pending there was sent to the group, and /proc shows what is pending.
+
+The witness is a shell, a tenth of a Python in memory. All that it does is to forget a signal: one that is set
+to be ignored is no longer pending, even if it is blocked (sigaction(2)).
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
-from pathlib import Path
-from typing import NoReturn, Self
+import time
+from typing import Self
 
-from telepresence_py.process import kernel
+from telepresence_py.model.errors import PreconditionFailed
 
-_NAME = b"tp-witness"
-_PR_SET_NAME = 15
+_SHELL = "/bin/sh"
+_NAME = "tp-witness"
+_LIFE = f"echo {_NAME} >/proc/$$/comm; while read -r n; do trap '' $n; trap - $n; echo; done"
 # kill(2) walks the group newest first, so the witness has the signal before the CLI; this is for doubt
 _PATIENCE_SECONDS = 0.01
+_LOOK_SECONDS = 0.001
 _ANSWER_SECONDS = 1.0
-_HIGHEST_DESCRIPTOR = 1 << 20
 
 
 class Witness:
-    """`with Witness() as witness:` forks it; it ends with the block, or with this process."""
+    """`with Witness() as witness:` starts it; it ends with the block, or with this process."""
 
     def __enter__(self) -> Self:
-        self._fork()
+        self._start()
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -36,22 +39,54 @@ class Witness:
 
     def also_got(self, number: int) -> bool:
         """Whether the signal, which the CLI got just now, reached the witness too. Asked once per signal."""
-        try:
-            self._line.send(bytes([number]))
-            return self._line.recv(1) == b"y"
-        except OSError:
-            # dead, or stopped by a SIGSTOP to the group after which the CLI alone was continued: start afresh
+        got = self._has_within(number, _PATIENCE_SECONDS)
+        if self._is_dead() or (got and not self._forgets(number)):
             self._end()
-            self._fork()
+            self._start()
+        return got
+
+    def _has_within(self, number: int, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not (found := self._has(number)) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+        return found
+
+    def _has(self, number: int) -> bool:
+        with open(f"/proc/{self._pid}/status", encoding="utf-8", errors="replace") as file:
+            pending = next((line.split()[1] for line in file if line.startswith("ShdPnd:")), "0")
+        return bool(int(pending, 16) >> (number - 1) & 1)
+
+    def _is_dead(self) -> bool:
+        return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def _forgets(self, number: int) -> bool:
+        """False when it is stopped: by a SIGSTOP to the group, after which the CLI alone was continued."""
+        try:
+            self._line.send(b"%d\n" % number)
+            return bool(self._line.recv(1))
+        except OSError:
             return False
 
-    def _fork(self) -> None:
-        self._line, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def _start(self) -> None:
+        self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._line.settimeout(_ANSWER_SECONDS)
-        self._pid = os.fork()
-        if self._pid == 0:
-            _watch(other.fileno())
-        other.close()
+        ends = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), number) for number in (0, 1)]
+        # nothing of the CLI's stays open: a reader of its pipes must see their end
+        others = [(os.POSIX_SPAWN_CLOSE, each) for each in _inheritable() if each > 1]
+        with theirs:
+            try:
+                self._pid = os.posix_spawn(
+                    _SHELL,
+                    # no word of the CLI's: `pkill -f` aims at the CLI, yet would look like a group's
+                    ["sh", "-c", _LIFE, _NAME],
+                    {},
+                    file_actions=[*ends, *others],
+                    setsigmask=signal.valid_signals(),
+                    setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+                )
+            except OSError as error:
+                self._line.close()
+                raise PreconditionFailed(f"{_SHELL} cannot be executed: {error.strerror}") from error
 
     def _end(self) -> None:
         self._line.close()
@@ -59,26 +94,13 @@ class Witness:
         os.waitpid(self._pid, 0)
 
 
-def _watch(line: int) -> NoReturn:
-    """The witness's life. No descriptor of the CLI's stays open: a reader of its pipes must see their end."""
-    try:
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        kernel.die_with_parent()
-        _rename()
-        os.closerange(0, line)
-        os.closerange(line + 1, _HIGHEST_DESCRIPTOR)
-        while request := os.read(line, 1):
-            seen = signal.sigtimedwait(request, _PATIENCE_SECONDS)
-            os.write(line, b"y" if seen else b"n")
-    finally:
-        os._exit(0)
-
-
-def _rename() -> None:
-    """Drop the CLI's name and command line: `pkill -f` aims at the CLI, yet would look like a group's."""
-    name = ctypes.create_string_buffer(_NAME)
-    kernel.prctl(_PR_SET_NAME, ctypes.addressof(name))
-    fields = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[46])
-    ctypes.memset(start, 0, end - start)
-    ctypes.memmove(start, _NAME, min(len(_NAME), end - start - 1))
+def _inheritable() -> list[int]:
+    """Open descriptors that a program which we start would get; those of Python's own making are not."""
+    found = []
+    for each in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if os.get_inheritable(each):
+                found.append(each)
+        except OSError:  # that of the listing itself
+            continue
+    return found
