@@ -1,11 +1,12 @@
 """The program that makes the namespaces and lives in them: `python -I -m telepresence_py.isolation.agent FD`.
 
-FD is its end of a sequenced-packet socket to the session process; `messages` has what is said on it. Two
-processes: this one, in the laptop's process namespace, makes sockets on demand and cleans up; its child, the
-first of the child's process namespace (`first_process`), reaps orphans. When the session process ends, or
-closes its end, the first process is killed and the kernel kills everything in its namespace with it.
+FD is its end of a sequenced-packet socket to the session process; `messages` has what is said on it. Once it
+has left the laptop's namespaces it puts the agent proper beside itself and ends: that one is the first
+process of the child's process namespace (`first_process`), makes sockets on demand and cleans up. When the
+session process ends, or closes its end, it kills all others in its namespace.
 
-Standard library only: starting takes as long as the imports. Never waits on anything of the child's.
+Standard library only, and little of it: starting takes as long as the imports, and they stay in memory. Never
+waits on anything of the child's.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from contextlib import suppress
 from typing import NoReturn
 
 from telepresence_py.isolation import diagnosis, graft, mounts, network
-from telepresence_py.isolation.first_process import start_first_process
+from telepresence_py.isolation.first_process import become_first, end_others, mount_proc
 from telepresence_py.isolation.messages import (
     MOST_DESCRIPTORS,
+    Born,
     Broken,
     Handed,
     Ready,
@@ -36,10 +38,10 @@ from telepresence_py.isolation.namespaces import enter_other_namespaces, enter_u
 from telepresence_py.isolation.placeholders import Placeholders
 from telepresence_py.isolation.steps import Refusal, Step, StepRefused, taking
 from telepresence_py.model.network import NetworkView
-from telepresence_py.process.kernel import die_with_parent, signalfd
+from telepresence_py.process.kernel import read_signals, signalfd
 
 _END_SECONDS = 3.0
-_OWN_NAMESPACES = ("user", "net", "mnt", "uts")
+_NAMESPACES = ("user", "net", "mnt", "uts", "pid")
 
 
 def run(control: socket.socket) -> NoReturn:
@@ -50,9 +52,9 @@ def run(control: socket.socket) -> NoReturn:
         os.umask(0o022)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
         ended = signalfd([signal.SIGTERM])
-        first = _set_up(control, _receive_view(control), placeholders)
-        _serve(control, first, ended)
-        _end(first)
+        _set_up(control, _receive_view(control), placeholders)
+        _serve(control, ended)
+        end_others(_END_SECONDS)
         status = 0
     except StepRefused as refused:
         _say(control, encode(Refused(refused.refusal)))
@@ -77,8 +79,8 @@ def _receive_view(control: socket.socket) -> NetworkView:
         return decode_view(file.read())
 
 
-def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholders) -> int:
-    """Make everything and hand it out; returns the first process's pid."""
+def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholders) -> None:
+    """Make everything and hand it out. Only the first process returns."""
     # opened before anything is mounted over /proc, and still the laptop's: namespaces by pid are found in it
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     targets = [
@@ -89,30 +91,29 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
     found = mounts.find(target.path for target in targets)
     plan = graft.plan(targets, found, mounts.existing_directories(LAPTOP_RESOLVERS))
 
-    session = os.getppid()
     enter_user_namespace()
     enter_other_namespaces(view.hostname)
-    die_with_parent(signal.SIGTERM)
-    if os.getppid() != session:
-        sys.exit("the session process ended meanwhile")
+    with taking(Step.INIT):
+        first = become_first()
+    if first:
+        control.send(encode(Born(first)))
+        os._exit(0)
     sockets, notices = network.bring_up(view.addresses, view.helper_ports)
     diagnoses = diagnosis.open_wire()
     if diagnoses is not None:
         sockets.append(("diagnosis", diagnoses))
     with taking(Step.MOUNTS):
         volumes = mounts.carry_out(plan, {path: contents[path] for path in plan.files}, placeholders)
-    with taking(Step.INIT):
-        first, more = start_first_process()
+    if notice := mount_proc():
+        notices.append(notice)
 
     named = [(name, each.detach()) for name, each in sockets]
     named += [(f"volume:{path}", fd) for path, fd in volumes.items()]
-    named += [(f"namespace:{kind}", _open_at(proc, f"self/ns/{kind}")) for kind in _OWN_NAMESPACES]
-    named.append(("namespace:pid", _open_at(proc, f"{first}/ns/pid")))
+    named += [(f"namespace:{kind}", _open_at(proc, f"self/ns/{kind}")) for kind in _NAMESPACES]
     named.append(("network-tables", os.open("self/net", os.O_RDONLY | os.O_DIRECTORY, dir_fd=proc)))
     _hand_out(control, named)
     os.close(proc)
-    control.send(encode(Ready((*plan.notices, *notices, *more))))
-    return first
+    control.send(encode(Ready((*plan.notices, *notices))))
 
 
 def _open_at(directory: int, path: str) -> int:
@@ -128,20 +129,21 @@ def _hand_out(control: socket.socket, named: Sequence[tuple[str, int]]) -> None:
             os.close(fd)
 
 
-def _serve(control: socket.socket, first: int, ended: int) -> None:
-    """Answer requests until the session, the first process, or somebody by SIGTERM makes an end."""
+def _serve(control: socket.socket, ended: int) -> None:
+    """Answer requests until the session, or somebody else outside by SIGTERM, makes an end."""
     poll = select.poll()
-    first_ended = os.pidfd_open(first)
-    for fd in (control.fileno(), first_ended, ended):
+    for fd in (control.fileno(), ended):
         poll.register(fd, select.POLLIN)
     while True:
         ready = {fd for fd, _event in poll.poll()}
-        if first_ended in ready or ended in ready:
+        # of a sender in another process namespace there is no pid: those inside may not end us
+        if ended in ready and any(received.sender_pid == 0 for received in read_signals(ended)):
             return
-        request = control.recv(64)
-        if not request:
-            return
-        _answer(control, requested_family(request))
+        if control.fileno() in ready:
+            request = control.recv(64)
+            if not request:
+                return
+            _answer(control, requested_family(request))
 
 
 def _answer(control: socket.socket, family: int) -> None:
@@ -151,15 +153,6 @@ def _answer(control: socket.socket, family: int) -> None:
     except OSError as error:
         refusal = Refusal(Step.LISTENERS, error.errno or 0, error.strerror or str(error))
         _say(control, encode(Refused(refusal)))
-
-
-def _end(first: int) -> None:
-    """Kill the process namespace. Its end waits for processes whose parents are outside, so not for ever."""
-    with suppress(ProcessLookupError):
-        os.kill(first, signal.SIGKILL)
-    waiting = select.poll()
-    waiting.register(os.pidfd_open(first), select.POLLIN)
-    waiting.poll(_END_SECONDS * 1000)
 
 
 if __name__ == "__main__":

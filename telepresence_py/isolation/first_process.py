@@ -1,4 +1,4 @@
-"""The first process (pid 1) of the child's process namespace: reaps orphans, and is the namespace's life.
+"""The first process (pid 1) of the child's process namespace: it is the namespace's life, and reaps orphans.
 
 The command itself cannot be pid 1: signals without a handler, such as ^C, never reach it.
 """
@@ -7,51 +7,40 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import NoReturn
+import time
+from contextlib import suppress
 
 from telepresence_py.process.kernel import (
     MS_NODEV,
     MS_NOEXEC,
     MS_NOSUID,
+    clone_sibling,
     die_with_parent,
     mount,
 )
 
 _NO_PROC = "the command sees the laptop's /proc, with other process ids than its own: {reason}"
+_LOOK_AGAIN_SECONDS = 0.005
 
 
-def start_first_process() -> tuple[int, tuple[str, ...]]:
-    """Fork it; to be called after unshare(CLONE_NEWPID). Returns its pid and notices, once it stands."""
-    reading, writing = os.pipe()
-    pid = os.fork()
+def become_first() -> int:
+    """Clone the first process beside us; to be called after unshare(CLONE_NEWPID), by a single thread.
+
+    Returns as fork does: in the first process, a child of our parent's, 0. That one is told of the parent's
+    end by SIGTERM, has no children to wait for, and from inside no signal can harm it.
+    """
+    pid = clone_sibling()
     if pid == 0:
-        _live(writing)
-    os.close(writing)
-    with open(reading) as pipe:
-        said = pipe.read()
-    if not said.startswith("stands\n"):
-        os.waitpid(pid, 0)
-        raise OSError(0, said or "it ended at once")
-    return pid, tuple(said.splitlines()[1:])
+        if os.getpid() != 1:
+            raise OSError(0, "it is not the first one")
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # then the kernel reaps: wait(2)
+        die_with_parent(signal.SIGTERM)
+    return pid
 
 
-def _live(report: int) -> NoReturn:
-    try:
-        die_with_parent()
-        notice = _mount_proc()
-        # a parent that died before it could be noticed has closed the other end: then this ends us
-        os.write(report, f"stands\n{notice}".encode())
-        os.closerange(0, os.sysconf("SC_OPEN_MAX"))
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGTERM})
-        while True:
-            signal.sigwait({signal.SIGCHLD})
-            _reap()
-    finally:
-        os._exit(1)
-
-
-def _mount_proc() -> str:
-    """A /proc that shows the new namespace. Refused where the laptop's own is masked, as in containers."""
+def mount_proc() -> str:
+    """A /proc that shows the new namespace; a notice when it is refused, as where the laptop's own is masked
+    (in containers)."""
     try:
         mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     except OSError as error:
@@ -59,9 +48,15 @@ def _mount_proc() -> str:
     return ""
 
 
-def _reap() -> None:
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        return
+def end_others(seconds: float) -> None:
+    """Kill whatever else is in the process namespace, and wait for its end.
+
+    Not for ever: those whose parents are outside are there until these wait for them.
+    """
+    assert os.getpid() == 1, "every process would be every process of the user's"
+    deadline = time.monotonic() + seconds
+    with suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)
+        while time.monotonic() < deadline:
+            os.kill(-1, 0)
+            time.sleep(_LOOK_AGAIN_SECONDS)

@@ -32,8 +32,8 @@ class Inside:
 
     `volume_directories` (by path) are to be filled through their descriptors; the child sees them at their
     paths. `namespaces` (user, net, uts, mnt, pid) are for setns, in this order; the mount namespace's root
-    and /proc are those that the child shall have. `agent_pid` is in the laptop's process namespace and has
-    the child's network. `lost` is set when the agent ended, and with it every process inside.
+    and /proc are those that the child shall have. `agent_pid`, as the laptop sees it, is pid 1 inside. `lost`
+    is set when the agent ended, and with it every process inside.
 
     A joined process of a plain user has no capability after exec; one of root's keeps root's within the user
     namespace, which reach nothing outside of it.

@@ -1,7 +1,8 @@
 """PURE. What the agent and the session process say to each other, as JSON on a sequenced-packet socket.
 
 1. session: one packet with one descriptor, a file that holds the NetworkView (`encode_view`).
-2. agent: `Refused`, and its end; or `Handed`s, each with as many descriptors as names, and then `Ready`.
+2. agent: `Refused`, and its end; or `Born`, and from then on it is that process who speaks; `Refused`, or
+   `Handed`s, each with as many descriptors as names, and then `Ready`.
 3. session: `socket_request(family)` as often as it likes; agent: `Handed(("socket",))` with it, or `Refused`.
 The end of the socket is the end of the agent and of every process in its namespaces.
 """
@@ -17,6 +18,12 @@ from telepresence_py.model.network import NetworkView
 
 MOST_DESCRIPTORS = 100
 """Per packet; the kernel's limit is 253."""
+
+
+class Born(NamedTuple):
+    """The agent is this child of the session process now; the program that was started ends."""
+
+    pid: int
 
 
 class Handed(NamedTuple):
@@ -39,6 +46,9 @@ class Broken(NamedTuple):
     """A bug of the agent's: its traceback."""
 
     traceback: str
+
+
+Message = Born | Handed | Ready | Refused | Broken
 
 
 def encode_view(view: NetworkView) -> bytes:
@@ -76,16 +86,18 @@ def _as_bytes(files: dict[str, str]) -> dict[str, bytes]:
     return {path: binascii.a2b_base64(content) for path, content in files.items()}
 
 
-def encode(message: Handed | Ready | Refused | Broken) -> bytes:
+def encode(message: Message) -> bytes:
     if isinstance(message, Refused):
         step, errno, detail = message.refusal
         return json.dumps({"is": "refused", "step": step.name, "errno": errno, "detail": detail}).encode()
     return json.dumps({"is": type(message).__name__.lower(), **message._asdict()}).encode()
 
 
-def decode(packet: bytes) -> Handed | Ready | Refused | Broken:
+def decode(packet: bytes) -> Message:
     fields = json.loads(packet)
     match fields["is"]:
+        case "born":
+            return Born(fields["pid"])
         case "handed":
             return Handed(tuple(fields["names"]))
         case "ready":

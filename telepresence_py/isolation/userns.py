@@ -18,15 +18,25 @@ import trio
 
 from telepresence_py.isolation.facts import laptop_file
 from telepresence_py.isolation.inside import Inside, receive_packet
-from telepresence_py.isolation.messages import Broken, Handed, Ready, Refused, decode, encode_view
+from telepresence_py.isolation.messages import (
+    Born,
+    Broken,
+    Handed,
+    Message,
+    Ready,
+    Refused,
+    decode,
+    encode_view,
+)
 from telepresence_py.isolation.names import HOSTNAME, NSSWITCH, name_files
 from telepresence_py.isolation.steps import StepRefused
 from telepresence_py.model.errors import InternalError
 from telepresence_py.model.network import NetworkView
-from telepresence_py.process.own_program import start_own_program
+from telepresence_py.process.own_program import OwnProgram, start_own_program
 
 _SET_UP_SECONDS = 20.0
 _END_SECONDS = 5.0
+_KILLED_SECONDS = 1.0
 
 
 class AgentProcess(Protocol):
@@ -57,13 +67,16 @@ async def enter(
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        agent = start(theirs)
+        running = [start(theirs)]
     control = trio.socket.from_stdlib_socket(ours)
     try:
         with trio.fail_after(_SET_UP_SECONDS):
             await _send_view(control, view)
+            running.append(OwnProgram(await _receive_birth(control)))
+            with trio.CancelScope(shield=True):
+                await _end(running.pop(0))
             handed = await _receive_all(control, notice)
-        inside = Inside(agent.pid, control, handed)
+        inside = Inside(running[0].pid, control, handed)
         try:
             async with _watched(inside):
                 yield inside
@@ -75,7 +88,8 @@ async def enter(
             control.shutdown(socket.SHUT_RDWR)
         control.close()
         with trio.CancelScope(shield=True):
-            await _end(agent)
+            for agent in running:
+                await _end(agent)
 
 
 async def _send_view(control: trio.socket.SocketType, view: NetworkView) -> None:
@@ -96,33 +110,48 @@ def _in_memory(content: bytes) -> int:
     return fd
 
 
+async def _receive_birth(control: trio.socket.SocketType) -> int:
+    """The pid of the agent proper."""
+    match await _receive(control):
+        case Born(pid), _:
+            return pid
+        case message, _:
+            raise InternalError(f"the namespace agent began with {message}; this is a bug, please report it")
+
+
 async def _receive_all(
     control: trio.socket.SocketType, notice: Callable[[str], None]
 ) -> dict[str, list[int]]:
     handed: dict[str, list[int]] = {}
     try:
-        while (packet := await receive_packet(control)) is not None:
-            data, descriptors = packet
-            match decode(data):
-                case Handed(names):
+        while True:
+            match await _receive(control):
+                case Handed(names), descriptors:
                     for name, descriptor in zip(names, descriptors, strict=True):
                         handed.setdefault(name, []).append(descriptor)
-                case Ready(notices):
+                case Ready(notices), _:
                     for text in notices:
                         notice(text)
                     return handed
-                case Refused(refusal):
-                    raise StepRefused(refusal)
-                case Broken(traceback):
-                    raise InternalError(
-                        f"the namespace agent failed; this is a bug, please report it:\n{traceback}"
-                    )
-        raise InternalError("the namespace agent ended without a word; this is a bug, please report it")
     except BaseException:
         for descriptors in handed.values():
             for descriptor in descriptors:
                 os.close(descriptor)
         raise
+
+
+async def _receive(control: trio.socket.SocketType) -> tuple[Message, list[int]]:
+    """What the agent says, with its descriptors, unless it is its last word."""
+    packet = await receive_packet(control)
+    if packet is None:
+        raise InternalError("the namespace agent ended without a word; this is a bug, please report it")
+    match decode(packet[0]):
+        case Refused(refusal):
+            raise StepRefused(refusal)
+        case Broken(traceback):
+            raise InternalError(f"the namespace agent failed; this is a bug, please report it:\n{traceback}")
+        case message:
+            return message, packet[1]
 
 
 @asynccontextmanager
@@ -144,8 +173,15 @@ async def _watched(inside: Inside) -> AsyncIterator[None]:
 
 async def _end(agent: AgentProcess) -> None:
     """The agent ends by itself when its socket does, and takes all processes inside along."""
-    with trio.move_on_after(_END_SECONDS) as deadline:
-        await trio.lowlevel.wait_readable(agent.descriptor)
-    if deadline.cancelled_caught:
+    if not await _ended(agent, _END_SECONDS):
         agent.kill()
+        if not await _ended(agent, _KILLED_SECONDS):
+            return  # the kernel keeps it as long as somebody, stopped perhaps, does not wait for the command
     agent.finish()
+
+
+async def _ended(agent: AgentProcess, seconds: float) -> bool:
+    with trio.move_on_after(seconds):
+        await trio.lowlevel.wait_readable(agent.descriptor)
+        return True
+    return False

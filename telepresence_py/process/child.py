@@ -7,11 +7,9 @@ ends: the child is the CLI's own child, in its process group. runc enters contai
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
-import platform
 import select
 import signal
 from collections.abc import Mapping
@@ -37,9 +35,6 @@ NAMESPACES = {
     "mnt": kernel.CLONE_NEWNS,
     "pid": kernel.CLONE_NEWPID,
 }
-
-_CLONE_PARENT = 0x0000_8000
-_CLONE_NUMBERS = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}
 
 
 @dataclass(frozen=True)
@@ -151,7 +146,7 @@ def _join_and_clone(spec: ChildSpec, pipe: int, missed: set[signal.Signals]) -> 
         for kind, flag in NAMESPACES.items():
             if kind in spec.namespaces:
                 kernel.setns(spec.namespaces[kind], flag)
-        child = clone_sibling()
+        child = kernel.clone_sibling()
         if child == 0:
             _become(spec, pipe)
         _say(pipe, pid=child)
@@ -204,23 +199,6 @@ def _enter(directory: str) -> str:
         os.chdir("/")
         return "/"
     return directory
-
-
-def clone_sibling() -> int:
-    """clone(2) with CLONE_PARENT: a fork whose result is the child of our parent. Returns as fork does.
-
-    Called with the interpreter's lock held (PyDLL), so that the copy owns it too; there are no other threads.
-    """
-    number = _CLONE_NUMBERS.get(platform.machine())
-    if number is None:
-        raise OSError(errno.ENOSYS, f"clone is not known for the architecture {platform.machine()}")
-    libc = ctypes.PyDLL(None, use_errno=True)
-    flags = ctypes.c_ulong(_CLONE_PARENT | signal.SIGCHLD)
-    nothing = ctypes.c_ulong(0)
-    result = int(libc.syscall(ctypes.c_long(number), flags, nothing, nothing, nothing, nothing))
-    if result < 0:
-        raise OSError(ctypes.get_errno(), f"clone: {os.strerror(ctypes.get_errno())}")
-    return result
 
 
 def _say(pipe: int, **facts: object) -> None:

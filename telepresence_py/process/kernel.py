@@ -7,6 +7,7 @@ it. Each wrapper raises OSError whose message names the call and what it was app
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import signal
 import struct
@@ -32,6 +33,8 @@ MNT_DETACH = 2
 
 PR_SET_PDEATHSIG = 1
 
+_CLONE_PARENT = 0x0000_8000
+_CLONE_NUMBERS = {"x86_64": 56, "aarch64": 220, "riscv64": 220, "ppc64le": 120}
 _PIVOT_ROOT_NUMBERS = {"x86_64": 155, "aarch64": 41, "riscv64": 41, "s390x": 217, "ppc64le": 203}
 _SFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 _TFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
@@ -91,6 +94,22 @@ def pivot_root(new_root: str, put_old: str) -> None:
     else:
         result = _libc.syscall(ctypes.c_long(number), _path(new_root), _path(put_old))
     _checked(result, f"pivot_root({new_root}, {put_old})")
+
+
+def clone_sibling() -> int:
+    """clone(2) with CLONE_PARENT: a fork whose result is the child of our parent. Returns as fork does.
+
+    Called with the interpreter's lock held (PyDLL), so that the copy owns it too; there are no other threads.
+    """
+    machine = os.uname().machine
+    number = _CLONE_NUMBERS.get(machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, f"clone is not known for the architecture {machine}")
+    libc = ctypes.PyDLL(None, use_errno=True)
+    flags = _word(_CLONE_PARENT | signal.SIGCHLD)
+    nothing = _word(0)
+    made = libc.syscall(ctypes.c_long(number), flags, nothing, nothing, nothing, nothing)
+    return _checked(int(made), "clone")
 
 
 def prctl(option: int, argument: int = 0) -> int:

@@ -10,12 +10,12 @@ from contextlib import suppress
 
 
 class OwnProgram:
-    """A started process. `descriptor` (a pidfd) is readable once it ended; then `finish` must be called."""
+    """A child of ours. `descriptor` (a pidfd) is readable once it ended; then `finish` must be called."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
         self._process = process
-        self.pid = process.pid
-        self.descriptor = os.pidfd_open(process.pid)
+        self.pid = pid
+        self.descriptor = os.pidfd_open(pid)
 
     def kill(self) -> None:
         """SIGKILL, if it still runs."""
@@ -24,7 +24,10 @@ class OwnProgram:
 
     def finish(self) -> int:
         """Reap it and close the descriptor; blocks while it runs. Returns the status as subprocess does."""
-        status = self._process.wait()
+        if self._process is not None:
+            status = self._process.wait()
+        else:
+            status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         os.close(self.descriptor)
         return status
 
@@ -44,4 +47,4 @@ def start_own_program(module: str, inherited: int) -> OwnProgram:
         start_new_session=True,
         cwd="/",
     )
-    return OwnProgram(process)
+    return OwnProgram(process.pid, process)

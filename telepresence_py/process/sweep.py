@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from telepresence_py.process import kernel
-from telepresence_py.process.child import NAMESPACES, clone_sibling
+from telepresence_py.process.child import NAMESPACES
 
 GRACE_SECONDS = 3.0
 """Between SIGTERM and SIGKILL."""
@@ -73,7 +73,7 @@ def _join_and_sweep(namespaces: Mapping[str, int], grace_seconds: float, outside
             if kind in namespaces:
                 kernel.setns(namespaces[kind], NAMESPACES[kind])
         inside = os.fstat(namespaces["pid"]).st_ino
-        sweeper = clone_sibling()
+        sweeper = kernel.clone_sibling()
         if sweeper == 0:
             os.close(pipe)
             kernel.die_with_parent()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from telepresence_py.isolation import enter
+from telepresence_py.isolation import agent, enter, userns
 from telepresence_py.isolation.inside import Inside
 from telepresence_py.model.events import Event
 from telepresence_py.process import kernel
@@ -21,6 +21,7 @@ from tests.telepresence_py.isolation.joined import (
     become_plain,
     each_user,
     entered,
+    joined,
     run_trio_as,
     start_joined,
     view,
@@ -97,10 +98,10 @@ def test_when_session_or_agent_are_killed_everything_inside_dies(
         while not said.endswith(b"!"):
             assert select.select([alive], [], [], 10)[0]
             said += os.read(alive, 100)
-        agent = int(said.split()[0])
+        agent_pid = int(said.split()[0])
         assert os.listdir(own_directory) == ["volume"]
-        agent_ended = os.pidfd_open(agent)
-        os.kill(session if victim == "session" else agent, signal.SIGKILL)
+        agent_ended = os.pidfd_open(agent_pid)
+        os.kill(session if victim == "session" else agent_pid, signal.SIGKILL)
         assert is_over(alive)
         assert select.select([agent_ended], [], [], 10)[0]
         os.close(agent_ended)
@@ -120,6 +121,62 @@ def test_leaving_ends_everything_inside(user: str) -> None:
         return is_over(reading)
 
     assert run_trio_as(user, main)
+
+
+def pids_inside() -> list[int]:
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+@each_user
+def test_the_agent_is_the_first_process_inside_and_there_is_no_other(user: str) -> None:
+    async def main() -> tuple[list[int], str]:
+        async with entered(view()) as inside:
+            return await joined(inside, pids_inside), os.readlink(f"/proc/{inside.agent_pid}/ns/pid")
+
+    (first, joiner), namespace = run_trio_as(user, main)
+    assert (first, joiner) == (1, 2)
+    assert namespace != os.readlink("/proc/self/ns/pid")
+
+
+def signal_the_first() -> list[int]:
+    for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGUSR1):
+        os.kill(1, number)
+    return pids_inside()
+
+
+@each_user
+def test_no_signal_from_inside_ends_the_agent_but_sigterm_from_outside_does(user: str) -> None:
+    async def main() -> tuple[list[int], list[int]]:
+        async with entered(view()) as inside:
+            seen = await joined(inside, signal_the_first), await joined(inside, pids_inside)
+            os.kill(inside.agent_pid, signal.SIGTERM)
+            await inside.lost.wait()
+            return seen
+
+    assert run_trio_as(user, main) == ([1, 2], [1, 3])
+
+
+def test_who_does_not_wait_for_its_child_inside_does_not_hold_up_the_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A CLI that is stopped: the kernel keeps the namespace's first process until it has waited."""
+    monkeypatch.setattr(agent, "_END_SECONDS", 0.1)
+    monkeypatch.setattr(userns, "_END_SECONDS", 0.2)
+    monkeypatch.setattr(userns, "_KILLED_SECONDS", 0.1)
+
+    async def main() -> bool:
+        reading, writing = os.pipe()
+        async with entered(view()) as inside:
+            pid, _answer = start_joined(inside, lambda: leave_family(writing))
+            os.close(writing)
+            await trio.lowlevel.wait_readable(reading)
+            os.read(reading, 1)
+            os.kill(pid, signal.SIGSTOP)
+        is_left = str(inside.agent_pid) in os.listdir("/proc")
+        os.kill(pid, signal.SIGCONT)
+        return is_left and is_over(reading)
+
+    assert run_trio_as("plain", main)
 
 
 def command_line(pid: int) -> str:

@@ -5,7 +5,7 @@ import errno
 import pytest
 
 from telepresence_py.isolation import messages
-from telepresence_py.isolation.messages import Broken, Handed, Ready, Refused
+from telepresence_py.isolation.messages import Born, Broken, Handed, Ready, Refused
 from telepresence_py.isolation.steps import Refusal, Step
 from telepresence_py.model.network import NetworkView
 
@@ -13,13 +13,14 @@ from telepresence_py.model.network import NetworkView
 @pytest.mark.parametrize(
     "message",
     [
+        Born(4711),
         Handed(("tcp", "tcp", "volume:/data with space")),
         Ready(("a notice",)),
         Refused(Refusal(Step.ID_MAP, errno.EPERM, "Operation not permitted")),
         Broken("Traceback ..."),
     ],
 )
-def test_what_was_said_is_what_is_heard(message: Handed | Ready | Refused | Broken) -> None:
+def test_what_was_said_is_what_is_heard(message: messages.Message) -> None:
     assert messages.decode(messages.encode(message)) == message
 
 

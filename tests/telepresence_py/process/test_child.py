@@ -10,6 +10,7 @@ import pytest
 
 from telepresence_py.model.errors import CommandNotExecutable, CommandNotFound, PreconditionFailed
 from telepresence_py.process import child as child_module
+from telepresence_py.process import kernel
 from telepresence_py.process.child import Child, ChildSpec, Exited, Stopped, start_child
 from tests.fakes.waiting import wait_until
 
@@ -114,15 +115,15 @@ def test_a_namespace_that_cannot_be_joined_is_told():
         start("true", net=nothing.fileno())
 
 
-@pytest.mark.parametrize("step", ["clone_sibling", "_join_and_clone"])
-def test_what_is_sent_to_the_group_before_there_is_a_child_is_the_childs_too(monkeypatch, step):
-    real = getattr(child_module, step)
+@pytest.mark.parametrize(("module", "step"), [(kernel, "clone_sibling"), (child_module, "_join_and_clone")])
+def test_what_is_sent_to_the_group_before_there_is_a_child_is_the_childs_too(monkeypatch, module, step):
+    real = getattr(module, step)
 
     def interrupted(*arguments):
         os.kill(os.getpid(), signal.SIGINT)  # of the process between, which is in the group
         return real(*arguments)
 
-    monkeypatch.setattr(child_module, step, interrupted)
+    monkeypatch.setattr(module, step, interrupted)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         child = start_child(ChildSpec(("sleep", "600"), PATH, "/", {}, frozenset(mask)))
