@@ -12,17 +12,20 @@ import sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 gc.disable()  # until all is imported: nothing of that is garbage, and looking for some takes a twelfth of it
 
-import asyncio  # noqa: E402
+from .quick_import import without_openssl  # noqa: E402
 
-from .contract import FINGERPRINT_LOG_PREFIX, SidecarConfig  # noqa: E402
-from .facts import is_own_address  # noqa: E402
-from .health import Health  # noqa: E402
-from .inbound import Inbound  # noqa: E402
-from .lifetime import Lifetime  # noqa: E402
-from .log import Log, process_age  # noqa: E402
-from .server import serve  # noqa: E402
-from .service import Service  # noqa: E402
-from .sockets import listen_everywhere  # noqa: E402
+with without_openssl():
+    import asyncio
+
+    from .contract import FINGERPRINT_LOG_PREFIX, SidecarConfig
+    from .facts import is_own_address
+    from .health import Health
+    from .inbound import Inbound
+    from .lifetime import Lifetime
+    from .log import Log, process_age
+    from .server import serve
+    from .service import Service
+    from .sockets import listen_everywhere
 
 
 async def live(config: SidecarConfig) -> None:

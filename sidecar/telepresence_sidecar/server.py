@@ -8,13 +8,13 @@ import hmac
 from typing import Any
 
 from .contract import SSH_USER, SUBSYSTEM
+from .contract.lean_ssh import load_asyncssh
 from .contract.ssh_wire import CHANNEL_WINDOW, MAX_PACKET, ChannelWire, SshWire
-from .quick_import import no_library_search
 from .service import Service
 
-with no_library_search():
-    import asyncssh
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+load_asyncssh()
+import asyncssh  # noqa: E402
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: E402
 
 LOGIN_SECONDS = 15
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import socket
 import sys
@@ -61,7 +60,7 @@ def start_session_process(directory: Path, program: Sequence[str] | None = None)
     """
     _remove_old_logs(directory)
     program = program or SESSION_PROGRAM
-    log = directory / f"session-{os.getpid()}-{secrets.token_hex(3)}.log"
+    log = directory / f"session-{os.getpid()}-{os.urandom(3).hex()}.log"
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     theirs.set_inheritable(True)
     with theirs:

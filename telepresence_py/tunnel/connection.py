@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncssh
 import trio
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -29,9 +28,13 @@ from telepresence_py.tunnel.live import LiveTunnel
 from telepresence_py.tunnel.websocket import DialFailed, PortForwardBroken, connect
 from telepresence_sidecar.contract import PROTOCOL, SSH_USER, SUBSYSTEM
 from telepresence_sidecar.contract.heartbeat import Heartbeat
+from telepresence_sidecar.contract.lean_ssh import load_asyncssh
 from telepresence_sidecar.contract.messages import Hello, from_json
 from telepresence_sidecar.contract.mux import Mux
 from telepresence_sidecar.contract.ssh_wire import CHANNEL_WINDOW, MAX_PACKET, ChannelWire, SshWire
+
+load_asyncssh()
+import asyncssh  # noqa: E402
 
 Connect = Callable[[Callable[[], asyncio.Protocol]], Awaitable[asyncio.Protocol]]
 """connect(protocol_factory): an asyncio coroutine function that opens a byte transport with such a

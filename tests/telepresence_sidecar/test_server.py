@@ -54,11 +54,11 @@ async def test_nothing_but_the_subsystem_is_served() -> None:
     with sidecar_process(LINE) as sidecar:
         async with login(sidecar) as connection:
             with pytest.raises(asyncssh.ChannelOpenError):
-                await connection.create_process()
+                await connection.create_session(asyncssh.SSHClientSession)
             with pytest.raises(asyncssh.ChannelOpenError):
-                await connection.create_process("id")
+                await connection.create_session(asyncssh.SSHClientSession, "id")
             with pytest.raises(asyncssh.ChannelOpenError):
-                await connection.start_sftp_client()
+                await connection.create_session(asyncssh.SSHClientSession, subsystem="sftp")
             with pytest.raises(asyncssh.ChannelOpenError):
                 await connection.open_connection("127.0.0.1", sidecar.config.health_port)
             with pytest.raises(asyncssh.ChannelOpenError):
