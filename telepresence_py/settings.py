@@ -15,7 +15,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NoReturn
@@ -129,6 +128,8 @@ class _Reader:
     def require_known(self, table: Mapping[str, Any], known: tuple[str, ...], *at: str) -> None:
         for key in table:
             if key not in known:
+                from difflib import get_close_matches
+
                 meant = get_close_matches(key, known, n=1)
                 hint = f"did you mean {meant[0]}?" if meant else f"there are {', '.join(known)}"
                 raise PreconditionFailed(f"{self._where(*at, key)}: there is no setting {key!r}; {hint}")

@@ -6,7 +6,6 @@ import os
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -161,7 +160,7 @@ def _fitting(text: str) -> str:
 
 def _open_log(path: str) -> TextIO:
     try:
-        descriptor = os.open(Path(path), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise PreconditionFailed(
             f"cannot write the log file {path} ({error.strerror}); choose another by --log-file"

@@ -22,7 +22,6 @@ from telepresence_py.model.errors import BadUsage, ClusterUnreachable
 from telepresence_py.model.events import Level
 from telepresence_py.model.image import DEFAULT_IMAGE, pushed_reference
 from telepresence_py.model.intent import ClusterChoice
-from telepresence_py.settings import IMAGE_VARIABLE, choose_image, read_settings
 
 
 @click.group(cls=NearestGroup, context_settings=CONTEXT_SETTINGS, no_args_is_help=False)
@@ -69,6 +68,7 @@ def push(registry: str, platform: str | None, insecure: bool, no_remember: bool,
     """
     with screen_for(options) as screen:
         from telepresence_py.cli.sidecar_push import push_image
+        from telepresence_py.settings import IMAGE_VARIABLE, read_settings
 
         reference, choice = pushed_reference(registry), cluster_choice(options)
         settings = read_settings(os.environ)  # one that cannot be understood is told before the work
@@ -133,6 +133,7 @@ def image_reference(**options: Any) -> None:
     """
     with screen_for(options) as screen:
         from telepresence_py.session.image import version_notice
+        from telepresence_py.settings import choose_image, read_settings
 
         settings = read_settings(os.environ)
         choice = cluster_choice(options)

@@ -7,12 +7,11 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-import urllib3
-
 from telepresence_py.cluster.credentials import Credentials, Identity
 from telepresence_py.cluster.impersonation import Headers
 from telepresence_py.cluster.kubeconfig import Access
 from telepresence_py.cluster.library import load_library
+from telepresence_py.cluster.light import urllib3
 from telepresence_py.cluster.tls import proxy_tls, server_tls
 from telepresence_py.model.errors import ClusterUnreachable
 from telepresence_py.model.plugin import RunPlugin

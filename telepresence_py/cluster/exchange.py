@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-import urllib3
-from urllib3.exceptions import HTTPError, SSLError
-
 from telepresence_py.cluster.calls import Call, Json
 from telepresence_py.cluster.connections import Connections, Way
 from telepresence_py.cluster.kubeconfig import Access
+from telepresence_py.cluster.light import urllib3
 from telepresence_py.model.plugin import RunPlugin
+
+HTTPError, SSLError = urllib3.exceptions.HTTPError, urllib3.exceptions.SSLError
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 15.0

@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from telepresence_py.cluster.light import light_imports
+
 PACKAGE = "kubernetes"
 STAND_INS = ("kubernetes.client", "kubernetes.utils")
 
@@ -40,7 +42,7 @@ def load_library() -> Library:
     """The library's light part; a whole one that was imported before is used as it is."""
     if f"{PACKAGE}.client" in sys.modules:
         return _gather()
-    with _stand_ins():
+    with light_imports(), _stand_ins():
         return _gather()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def nearest(name: str, existing: Iterable[str]) -> str | None:
     """The existing name that `name` was most likely meant to be; None when nothing is similar."""
+    from difflib import get_close_matches  # only a slip of the pen needs it
+
     by_lower = {candidate.lower(): candidate for candidate in sorted(existing)}
     found = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     if found:

@@ -19,7 +19,7 @@ from typing import Protocol
 
 from telepresence_py.forward.alarm import Alarm
 from telepresence_py.forward.packets import Endpoint
-from telepresence_py.model.network import Reception
+from telepresence_py.model.world import Reception
 
 SHORTEST_PAUSE = 0.0002
 """Seconds between two questions for the oldest."""

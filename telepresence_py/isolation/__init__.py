@@ -10,22 +10,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from telepresence_py.isolation.facts import HostFacts
     from telepresence_py.isolation.inside import Inside
     from telepresence_py.model.events import Report
-    from telepresence_py.model.network import NetworkView
+    from telepresence_py.model.world import NetworkView
 
 __all__ = ["METHODS", "Method", "choose", "enter"]
 
 Enter = Callable[["NetworkView", Callable[[str], None]], AbstractAsyncContextManager["Inside"]]
 
 
-@dataclass(frozen=True)
-class Method:
+class Method(NamedTuple):
     """One way to isolate. `hindrance` judges from facts alone why it cannot work here, None if it may;
     `enter` makes it true, or raises StepRefused and has changed nothing."""
 

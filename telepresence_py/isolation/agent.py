@@ -37,7 +37,7 @@ from telepresence_py.isolation.names import LAPTOP_RESOLVERS
 from telepresence_py.isolation.namespaces import enter_other_namespaces, enter_user_namespace
 from telepresence_py.isolation.placeholders import Placeholders
 from telepresence_py.isolation.steps import Refusal, Step, StepRefused, taking
-from telepresence_py.model.network import NetworkView
+from telepresence_py.model.world import NetworkView
 from telepresence_py.process.kernel import read_signals, signalfd
 
 _END_SECONDS = 3.0
@@ -86,7 +86,7 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
     targets = [
         graft.Target(path, "volume", path not in view.writable_volume_paths) for path in view.volume_paths
     ]
-    contents = view.files | view.volume_files
+    contents = {**view.files, **view.volume_files}
     targets += [graft.Target(path, "file") for path in contents]
     found = mounts.find(target.path for target in targets)
     plan = graft.plan(targets, found, mounts.existing_directories(LAPTOP_RESOLVERS))

@@ -22,7 +22,7 @@ from telepresence_py.isolation.sock_diag import (
     listeners_request,
     read_answers,
 )
-from telepresence_py.model.network import Reception
+from telepresence_py.model.world import Reception
 
 SOCK_DIAG = 4
 """NETLINK_SOCK_DIAG of <linux/netlink.h>."""

@@ -17,12 +17,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """Something to be at `path`: a volume (directory) or a file with given contents."""
 
     path: str
@@ -30,8 +28,7 @@ class Target:
     read_only: bool = True
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """The laptop's side of a path. `real` is it without symbolic links; `existing` is the deepest part of
     `real` that exists, a directory or not; `writable` and `occupied` say whether the user may create entries
     in it, and whether it has some."""
@@ -43,39 +40,34 @@ class Found:
     occupied: bool = False
 
 
-@dataclass(frozen=True)
-class Cover:
+class Cover(NamedTuple):
     """A tmpfs over `directory` with its entries bound again, but for those in `without`."""
 
     directory: str
     without: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
-class Hide:
+class Hide(NamedTuple):
     """An empty tmpfs over an existing directory."""
 
     directory: str
 
 
-@dataclass(frozen=True)
-class Make:
+class Make(NamedTuple):
     """A mount point (with parents) inside something that is ours."""
 
     path: str
     is_directory: bool
 
 
-@dataclass(frozen=True)
-class MakeOnLaptop:
+class MakeOnLaptop(NamedTuple):
     """A mount point (with parents) in the laptop's own tree, to be removed at the end."""
 
     path: str
     is_directory: bool
 
 
-@dataclass(frozen=True)
-class MountVolume:
+class MountVolume(NamedTuple):
     """A tmpfs of its own at `real`; known to the session as `path`."""
 
     path: str
@@ -83,16 +75,14 @@ class MountVolume:
     writable: bool
 
 
-@dataclass(frozen=True)
-class MountFile:
+class MountFile(NamedTuple):
     """The contents given for `path`, bound to `real`."""
 
     path: str
     real: str
 
 
-@dataclass(frozen=True)
-class Seal:
+class Seal(NamedTuple):
     """From now on read-only. A volume is sealed by one more mount above it, since the mount below is the one
     that the session writes through."""
 
@@ -103,8 +93,7 @@ class Seal:
 Mounting = Cover | Hide | Make | MakeOnLaptop | MountVolume | MountFile | Seal
 
 
-@dataclass(frozen=True)
-class Graft:
+class Graft(NamedTuple):
     """`steps` in their order; `notices` are sentences about what the user might not expect."""
 
     steps: tuple[Mounting, ...]

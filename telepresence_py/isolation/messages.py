@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import binascii
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from telepresence_py.isolation.steps import Refusal, Step
-from telepresence_py.model.network import NetworkView
+from telepresence_py.model.world import NetworkView
 
 MOST_DESCRIPTORS = 100
 """Per packet; the kernel's limit is 253."""
@@ -78,7 +79,7 @@ def decode_view(data: bytes) -> NetworkView:
     )
 
 
-def _as_text(files: dict[str, bytes]) -> dict[str, str]:
+def _as_text(files: Mapping[str, bytes]) -> dict[str, str]:
     return {path: binascii.b2a_base64(content, newline=False).decode() for path, content in files.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telepresence_py.model.network import NetworkView
+from telepresence_py.model.world import NetworkView
 
 NSSWITCH = "/etc/nsswitch.conf"
 HOSTNAME = "/etc/hostname"
@@ -23,7 +23,7 @@ def name_files(view: NetworkView, laptop_files: dict[str, bytes]) -> dict[str, b
         added[NSSWITCH] = hosts_by_dns(laptop_files[NSSWITCH])
     if HOSTNAME in laptop_files:
         added[HOSTNAME] = view.hostname.encode() + b"\n"
-    return added | view.files
+    return {**added, **view.files}
 
 
 def hosts_by_dns(nsswitch: bytes) -> bytes:

@@ -18,7 +18,7 @@ cannot tell anything here, as all is local. Layouts are those of <linux/netfilte
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from telepresence_py.isolation.netlink import (
     AF_INET,
@@ -50,8 +50,7 @@ _META_L4PROTO = 16
 _SOCKET_WILDCARD = 2
 
 
-@dataclass(frozen=True)
-class Capture:
+class Capture(NamedTuple):
     """What goes where in one family. `pod_addresses` (packed) stay, but for their `helper_ports`; without any
     address, only loopback is captured.
 

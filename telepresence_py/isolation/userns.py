@@ -11,7 +11,6 @@ import socket
 from array import array
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from typing import Protocol
 
 import trio
@@ -31,7 +30,7 @@ from telepresence_py.isolation.messages import (
 from telepresence_py.isolation.names import HOSTNAME, NSSWITCH, name_files
 from telepresence_py.isolation.steps import StepRefused
 from telepresence_py.model.errors import InternalError
-from telepresence_py.model.network import NetworkView
+from telepresence_py.model.world import NetworkView
 from telepresence_py.process.own_program import OwnProgram, start_own_program
 
 _SET_UP_SECONDS = 20.0
@@ -94,7 +93,7 @@ async def enter(
 
 async def _send_view(control: trio.socket.SocketType, view: NetworkView) -> None:
     found = {path: content for path in (NSSWITCH, HOSTNAME) if (content := laptop_file(path)) is not None}
-    complete = replace(view, files=name_files(view, found))
+    complete = view._replace(files=name_files(view, found))
     fd = _in_memory(encode_view(complete))
     try:
         await control.sendmsg([b"view"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))])

@@ -1,10 +1,9 @@
-"""What the pod is on its network, and what the child shall see of it."""
+"""What the pod is on its network, and how its tunnel is dialled."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,42 +43,12 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class NetworkView:
-    """All that an isolation method has to make true for the child.
-
-    `files` maps absolute paths (/etc/resolv.conf, /etc/hosts, ...) to contents that are bound over.
-    `volume_paths` are directories to be made at the pod's own paths, each an empty tmpfs that the session
-    fills through a directory fd; `volume_files` are single files (subPath) given with their contents.
-    Volumes are read-only to the child but for those in `writable_volume_paths`. At `helper_ports` of the
-    pod's addresses other containers of the pod answer, and not the child.
-    """
-
-    hostname: str
-    addresses: tuple[str, ...]
-    files: dict[str, bytes] = field(default_factory=dict)
-    volume_paths: tuple[str, ...] = ()
-    volume_files: dict[str, bytes] = field(default_factory=dict)
-    writable_volume_paths: frozenset[str] = frozenset()
-    helper_ports: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
 class PortMap:
     """TCP connections to `pod_port` of the pod reach the child on `child_port`."""
 
     pod_port: int
     child_port: int
     name: str = ""
-
-
-class Reception(Enum):
-    """How far a connection to the child has come, as the kernel tells of the child's end of it."""
-
-    TAKEN = "the child has accepted it"
-    QUEUED = "it waits for the child to accept it"
-    DEFERRED = "the child's kernel waits for the first bytes (TCP_DEFER_ACCEPT)"
-    UNSEEN = "there is no such connection, though somebody listens"
-    NOBODY = "there is no such connection, and nobody listens"
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ _SFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 _TFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 _CLOCK_MONOTONIC = 1
 _SIGINFO_BYTES = 128
+_M_ARENA_MAX = -8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -125,6 +126,16 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
     it. Not inherited by fork. A parent that died before the call is not noticed: check for that afterwards.
     """
     prctl(PR_SET_PDEATHSIG, number)
+
+
+def keep_one_heap() -> None:
+    """Have glibc's malloc serve all threads from one heap, for the rest of this process (mallopt(3)).
+
+    Else each thread that was ever busy keeps one of its own. Python lets one thread compute at a time anyway.
+    """
+    mallopt = getattr(_libc, "mallopt", None)  # other C libraries have no such thing
+    if mallopt is not None:
+        mallopt(ctypes.c_int(_M_ARENA_MAX), ctypes.c_int(1))
 
 
 def write_setting(path: str, value: str) -> None:

@@ -8,7 +8,8 @@ import shutil
 from telepresence_py.cluster.client import Cluster
 from telepresence_py.isolation import enter
 from telepresence_py.model.errors import CommandNotFound
-from telepresence_py.model.network import Mount, NetworkView
+from telepresence_py.model.network import Mount
+from telepresence_py.model.world import NetworkView
 from telepresence_py.process.command import interpreter_of
 from telepresence_py.session.door import Door
 from telepresence_py.settings import read_settings

@@ -22,7 +22,8 @@ from telepresence_py.isolation.inside import Inside
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import EnvironmentChoice
-from telepresence_py.model.network import Mount, NetworkView, PodFacts, PortMap
+from telepresence_py.model.network import Mount, PodFacts, PortMap
+from telepresence_py.model.world import NetworkView
 from telepresence_py.session.copies import Copies, ask_for
 from telepresence_py.session.environment_files import write_environment_files
 from telepresence_py.session.tunnels import Tunnels

@@ -39,7 +39,7 @@ def test_the_sidecar_has_one_openssl_only() -> None:
     assert answer(f"print({libraries})") == "[]"
 
 
-@pytest.mark.parametrize("module", ["_ssl", "argparse", "email", "cryptography.x509"])
+@pytest.mark.parametrize("module", ["_ssl", "argparse", "email", "typing_extensions", "cryptography.x509"])
 def test_the_sidecar_does_without_what_it_never_uses(module: str) -> None:
     assert answer(f"print({module!r} in sys.modules)") == "False"
 

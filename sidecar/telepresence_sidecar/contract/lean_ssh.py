@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes.util
 import sys
+import typing
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -43,7 +44,7 @@ def load_asyncssh() -> None:
     """
     if LIBRARY in sys.modules:
         return
-    with _no_library_search(), _hidden(_X509):
+    with _no_library_search(), _in_place(_X509, None), _in_place("typing_extensions", typing):
         sys.modules.update((name, _StandIn(name)) for name in _names())
         try:
             import_module(LIBRARY)
@@ -60,12 +61,12 @@ def _names() -> list[str]:
 
 
 @contextmanager
-def _hidden(name: str) -> Iterator[None]:
-    """What is imported within the block finds no such module, unless it is here already."""
+def _in_place(name: str, module: ModuleType | None) -> Iterator[None]:
+    """What is imported within the block finds that one by this name, or none, unless it is here already."""
     if name in sys.modules:
         yield
         return
-    sys.modules[name] = None  # type: ignore[assignment]
+    sys.modules[name] = module  # type: ignore[assignment]
     try:
         yield
     finally:

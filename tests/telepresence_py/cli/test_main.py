@@ -56,7 +56,8 @@ try:
 except SystemExit:
     pass
 libraries = {{"kubernetes", "trio", "asyncssh", "picows", "psutil", "watchfiles"}}
-heavy = (libraries | {{"asyncio", "subprocess"}}) & sys.modules.keys()
+standard = {{"asyncio", "subprocess", "_hashlib", "random", "tomllib", "difflib"}}
+heavy = (libraries | standard) & sys.modules.keys()
 sys.exit(f"imported: {{sorted(heavy)}}" if heavy else 0)
 """
     done = subprocess.run(

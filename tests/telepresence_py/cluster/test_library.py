@@ -42,6 +42,15 @@ def test_nothing_of_the_stand_ins_stays_behind():
     assert python(f"{LOAD} print([name for name in sys.modules if name.startswith('kubernetes')])") == "[]"
 
 
+def test_what_had_stand_ins_is_there_for_others_and_urllib3_still_has_it():
+    program = (
+        f"{LOAD} import multiprocessing, typing_extensions, urllib3.http2, importlib.metadata as metadata;"
+        "print(multiprocessing.Process.__name__, typing_extensions.__name__,"
+        " urllib3.http2.version('urllib3') == metadata.version('urllib3'))"
+    )
+    assert python(program) == "Process typing_extensions True"
+
+
 def test_the_whole_library_can_still_be_imported_afterwards():
     names = "kubernetes.client.CoreV1Api.__name__, kubernetes.client.ApiClient.__name__"
     program = f"{LOAD} import kubernetes; print({names})"

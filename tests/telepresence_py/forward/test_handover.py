@@ -17,7 +17,8 @@ from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
 from telepresence_py.forward.joining import reset_socket
 from telepresence_py.forward.packets import Endpoint
 from telepresence_py.isolation.diagnosis import Diagnosis, open_wire
-from telepresence_py.model.network import PortMap, Reception
+from telepresence_py.model.network import PortMap
+from telepresence_py.model.world import Reception
 from telepresence_py.tunnel.bridge import in_asyncio, run
 from telepresence_sidecar.inbound import Inbound as PodInbound
 from tests.fakes.sink import Recorder

@@ -22,7 +22,7 @@ import trio
 
 from telepresence_py.isolation import agent, facts, userns
 from telepresence_py.isolation.inside import Inside
-from telepresence_py.model.network import NetworkView
+from telepresence_py.model.world import NetworkView
 from telepresence_py.process import kernel
 
 PLAIN_ID = 12345

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -181,6 +183,17 @@ def test_who_does_not_wait_for_its_child_inside_does_not_hold_up_the_session(
 
 def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_the_agent_imports_little() -> None:
+    """It stays in memory with all that it imports, as long as the session lasts."""
+    program = (
+        "import sys, telepresence_py.isolation.agent\n"
+        "needless = {'dataclasses', 'inspect', 'pathlib', 'ssl', 'subprocess', 'trio'}\n"
+        "print(sorted(needless & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_agent_is_a_program_of_its_own_and_the_choice_is_reported() -> None:

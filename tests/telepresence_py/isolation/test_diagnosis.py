@@ -11,7 +11,7 @@ import pytest
 
 from telepresence_py.isolation import diagnosis
 from telepresence_py.isolation.diagnosis import Diagnosis, open_wire
-from telepresence_py.model.network import Reception
+from telepresence_py.model.world import Reception
 from tests.telepresence_py.isolation.joined import (
     POD_V4,
     POD_V6,

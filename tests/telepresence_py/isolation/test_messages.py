@@ -7,7 +7,7 @@ import pytest
 from telepresence_py.isolation import messages
 from telepresence_py.isolation.messages import Born, Broken, Handed, Ready, Refused
 from telepresence_py.isolation.steps import Refusal, Step
-from telepresence_py.model.network import NetworkView
+from telepresence_py.model.world import NetworkView
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from telepresence_py.isolation.inside import Inside
 from telepresence_py.isolation.steps import Refusal, Step, StepRefused
 from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.model.events import Event
-from telepresence_py.model.network import NetworkView
+from telepresence_py.model.world import NetworkView
 
 VIEW = NetworkView("orders", ("10.0.0.1",))
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from telepresence_py.isolation.names import HOSTNAME, NSSWITCH, hosts_by_dns, name_files
-from telepresence_py.model.network import NetworkView
+from telepresence_py.model.world import NetworkView
 
 UBUNTU = b"""# comment
 passwd:         files systemd

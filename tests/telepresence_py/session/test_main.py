@@ -43,3 +43,17 @@ def test_a_session_begins_without_what_only_tunnels_need():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_session_with_its_tunnel_and_its_cluster_does_without_what_they_never_need():
+    """Each of these is half a megabyte or more of memory, as long as the session lasts."""
+    program = (
+        "import sys, telepresence_py.session.__main__, telepresence_py.tunnel.connection\n"
+        "from telepresence_py.cluster.library import load_library\n"
+        "load_library()\n"
+        "needless = {'multiprocessing', 'pickle', 'zipfile', 'importlib.metadata', 'typing_extensions',"
+        " 'argparse', 'difflib', 'cryptography.x509'}\n"
+        "print(sorted(needless & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

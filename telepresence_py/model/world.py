@@ -1,0 +1,42 @@
+"""What the child shall see, and how far connections to it have come.
+
+In a module of its own, without dataclasses: the namespace agent stays in memory with all that it imports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import NamedTuple
+
+_NONE: Mapping[str, bytes] = MappingProxyType({})
+
+
+class NetworkView(NamedTuple):
+    """All that an isolation method has to make true for the child.
+
+    `files` maps absolute paths (/etc/resolv.conf, /etc/hosts, ...) to contents that are bound over.
+    `volume_paths` are directories to be made at the pod's own paths, each an empty tmpfs that the session
+    fills through a directory fd; `volume_files` are single files (subPath) given with their contents.
+    Volumes are read-only to the child but for those in `writable_volume_paths`. At `helper_ports` of the
+    pod's addresses other containers of the pod answer, and not the child.
+    """
+
+    hostname: str
+    addresses: tuple[str, ...]
+    files: Mapping[str, bytes] = _NONE
+    volume_paths: tuple[str, ...] = ()
+    volume_files: Mapping[str, bytes] = _NONE
+    writable_volume_paths: frozenset[str] = frozenset()
+    helper_ports: tuple[int, ...] = ()
+
+
+class Reception(Enum):
+    """How far a connection to the child has come, as the kernel tells of the child's end of it."""
+
+    TAKEN = "the child has accepted it"
+    QUEUED = "it waits for the child to accept it"
+    DEFERRED = "the child's kernel waits for the first bytes (TCP_DEFER_ACCEPT)"
+    UNSEEN = "there is no such connection, though somebody listens"
+    NOBODY = "there is no such connection, and nobody listens"
