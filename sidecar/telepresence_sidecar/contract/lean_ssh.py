@@ -16,8 +16,8 @@ LEFT_OUT = ("sftp", "scp", "process", "editor")
 _X509 = "cryptography.x509"  # which asyncssh itself does without where it is not there
 
 
-class _LeftOut:
-    """In the place of whatever a module that was left out would have."""
+class _LeftOut(Exception):
+    """In the place of whatever a module that was left out would have; an `except` may name it, too."""
 
     def __class_getitem__(cls, _item: object) -> type[_LeftOut]:
         return cls

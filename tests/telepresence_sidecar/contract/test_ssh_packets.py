@@ -167,6 +167,7 @@ async def connected(
         tunnel=Below(),
         server_factory=lambda: Login(ServerSession(server, began), window),
         server_host_keys=[KEY],
+        line_editor=False,
         **options,
     )
     connection = await asyncssh.connect(
