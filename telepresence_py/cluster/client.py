@@ -88,8 +88,8 @@ class Cluster:
     def _read_lines(self, call: Call, on_line: Callable[[bytes], bool], opened: list[Lines]) -> Answer:
         lines = self.exchange.open_lines(call, self.namespace)
         opened.append(lines)
-        trio.from_thread.check_cancelled()
         try:
+            trio.from_thread.check_cancelled()  # nobody looked at `opened` any more if we were left meanwhile
             if lines.status >= 300:
                 return Answer(lines.status, lines.whole())
             for line in lines:

@@ -86,10 +86,17 @@ class Exchange:
         way = self.connections.way()
         response = self._request(way, call, namespace, timeout)
         # what is refused so was not carried out: it may be sent again
-        if response.status == 401 and self.connections.refused(way):
+        if response.status == 401 and self._may_try_again(way, response):
             response.close()
             response = self._request(self.connections.way(), call, namespace, timeout)
         return response
+
+    def _may_try_again(self, way: Way, response: Any) -> bool:
+        try:
+            return self.connections.refused(way)
+        except BaseException:
+            response.close()
+            raise
 
     def _no_answer(self, error: Exception) -> NoAnswer:
         found = _no_answer(error)

@@ -8,11 +8,13 @@ import trio
 from telepresence_py.cluster import client as client_module
 from telepresence_py.cluster.calls import PODS, Call
 from telepresence_py.cluster.client import open_cluster
-from telepresence_py.cluster.exchange import NoAnswer
+from telepresence_py.cluster.connections import Connections
+from telepresence_py.cluster.exchange import Exchange, NoAnswer
 from telepresence_py.cluster.portforward import port_forward_target
 from telepresence_py.model.errors import ClusterUnreachable
 from telepresence_py.model.intent import ClusterChoice
 from tests.fakes.cluster import fake_cluster, no_plugin, write_kubeconfig
+from tests.fakes.terminal import DEADLINE_SECONDS
 
 
 @pytest.fixture
@@ -52,6 +54,20 @@ def test_a_refusal_is_not_repeated(tmp_path, cluster):
     assert len(cluster.requests) == 1
 
 
+def test_a_refusal_that_has_a_known_cause_leaves_no_connection(tmp_path, cluster, monkeypatch):
+    def refused(connections, way):
+        raise ClusterUnreachable("the token has expired")
+
+    made = []
+    request = Exchange._request
+    monkeypatch.setattr(Connections, "refused", refused)
+    monkeypatch.setattr(Exchange, "_request", lambda *asked: made.append(request(*asked)) or made[-1])
+    cluster.refuse = lambda method, path, body: (401, "Unauthorized")
+    with pytest.raises(ClusterUnreachable, match="expired"):
+        run(tmp_path, cluster.url, lambda opened: opened.call(Call("list", PODS)))
+    assert [response.closed for response in made] == [True]
+
+
 def test_a_status_that_the_caller_expects_is_an_answer(tmp_path, cluster):
     call = Call("get", PODS, "none")
     assert run(tmp_path, cluster.url, lambda opened: opened.call(call, accept={404})).status == 404
@@ -73,6 +89,24 @@ def test_a_watch_ends_at_once_when_cancelled(tmp_path, cluster):
         return patience.cancelled_caught
 
     assert run(tmp_path, cluster.url, watch)
+
+
+def test_a_watch_that_is_cancelled_before_the_server_answers_leaves_no_connection(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(DEADLINE_SECONDS)
+
+        async def watch(opened):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(opened.follow, Call("watch", PODS), lambda line: False)
+                connection, _ = await trio.to_thread.run_sync(server.accept)
+                nursery.cancel_scope.cancel()
+            return connection
+
+        with run(tmp_path, f"http://127.0.0.1:{server.getsockname()[1]}", watch) as connection:
+            connection.settimeout(DEADLINE_SECONDS)
+            assert connection.recv(65536).startswith(b"GET ")
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            assert connection.recv(1) == b""
 
 
 def test_a_watch_that_breaks_says_so(tmp_path, cluster):
