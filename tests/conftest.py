@@ -17,6 +17,6 @@ def _what_is_there_already_is_no_garbage() -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _leaks_are_charged_to_their_file(_what_is_there_already_is_no_garbage: None) -> Iterator[None]:
-    """Else a file that happens to run later pays. `python -X tracemalloc=20 -m pytest FILE` tells who opened it."""
+    """Else whatever runs later pays. `python -X tracemalloc=20 -m pytest FILE` tells who opened it."""
     yield
     gc.collect()
