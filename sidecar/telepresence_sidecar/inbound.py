@@ -23,8 +23,8 @@ ORIGINAL_SECONDS = 3.0
 
 
 class Inbound:
-    """`open_ports` before use, `close` after. Hears of the laptop by `client`, `listening` and
-    `hand_over`."""
+    """`open_ports` before use, `close` after. Hears of the laptop by `client`, `wait`, `go_on`, `listening`
+    and `hand_over`."""
 
     def __init__(self, hold_connections: int, hold_seconds: float, is_own: Callable[[str], bool]) -> None:
         self.last_arrival = 0.0
@@ -39,6 +39,7 @@ class Inbound:
         self._dials: set[asyncio.Task[None]] = set()
         self._sweep: asyncio.TimerHandle | None = None
         self._mux: Mux | None = None
+        self._waits = False
         self._listening: frozenset[int] = frozenset()
         self._originals: tuple[str, ...] = ()
 
@@ -78,7 +79,16 @@ class Inbound:
     def client(self, mux: Mux | None) -> None:
         """The laptop's tunnel, or None when it is lost; it listens nowhere yet."""
         self._mux = mux
+        self._waits = False
         self._listening = frozenset()
+
+    def wait(self) -> None:
+        """The laptop's link is down: what comes is held, and offered to it from `go_on` on."""
+        self._waits = True
+
+    def go_on(self) -> None:
+        self._waits = False
+        self._offer_held()
 
     def listening(self, ports: frozenset[int]) -> None:
         self._listening = ports
@@ -129,7 +139,7 @@ class Inbound:
             dial = self._loop.create_task(arrival.offer_to(self._originals, ORIGINAL_SECONDS))
             self._dials.add(dial)
             dial.add_done_callback(self._dials.discard)
-        elif self._mux is not None and arrival.port in self._listening:
+        elif self._mux is not None and not self._waits and arrival.port in self._listening:
             arrival.offer_to_laptop(self._mux)
 
     def _sweep_at(self, time: float) -> None:

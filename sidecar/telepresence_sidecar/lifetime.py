@@ -27,6 +27,8 @@ class Lifetime:
         self._timer: asyncio.TimerHandle | None = None
         self._draining = False
         self._client = False
+        self.forsake: Callable[[], None] = lambda: None
+        """Ends what waits for a client that is lost and that would come too late."""
         inbound.on_idle = self._check_drained
 
     def client_came(self) -> None:
@@ -38,7 +40,9 @@ class Lifetime:
     def client_lost(self) -> None:
         """Waits for it to come again."""
         self._client = False
-        if not self._draining:
+        if self._draining:
+            self.forsake()
+        else:
             self._set_timer(self._grace, self._missed)
         self._check_drained()
 
@@ -72,6 +76,8 @@ class Lifetime:
         self._draining = True
         self._reason = reason
         self._begun = self._loop.time()
+        if not self._client:
+            self.forsake()
         self._limit(self._begun + (self._drain_seconds if self._inbound.handed_over else STOP_SECONDS))
         self._check_drained()
 

@@ -7,7 +7,7 @@ import asyncio
 import hmac
 from typing import Any
 
-from .contract import SSH_USER, SUBSYSTEM
+from .contract import LINK_VARIABLE, SSH_USER, SUBSYSTEM
 from .contract.lean_ssh import load_asyncssh
 from .contract.ssh_wire import CHANNEL_WINDOW, MAX_PACKET, ChannelWire, SshWire
 from .service import Service
@@ -31,7 +31,10 @@ class _Session(ChannelWire, asyncssh.SSHServerSession[bytes]):
         return subsystem == SUBSYSTEM
 
     def session_started(self) -> None:
-        self.carry(self._service.attach(self))
+        channel: Any = self._channel
+        leg = self._service.attach(self, channel.get_environment().get(LINK_VARIABLE))
+        if leg is not None:
+            self.carry(leg)
 
 
 class _Login(asyncssh.SSHServer):

@@ -8,8 +8,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 from .contract import CONNECTED_LOG_PREFIX, LOST_LOG_PREFIX, PROTOCOL
-from .contract.frames import Kind, ProtocolError
-from .contract.heartbeat import Heartbeat
+from .contract.frames import FrameType, Kind, ProtocolError, encode, encode_message
+from .contract.link import Leg, Link, Pipe, parse_claim
 from .contract.messages import (
     Goodbye,
     HandedOver,
@@ -21,7 +21,7 @@ from .contract.messages import (
     from_json,
     to_json,
 )
-from .contract.mux import Mux, Wire
+from .contract.mux import Mux
 from .contract.stream import MuxStream
 from .facts import read_facts, read_resolv_conf
 from .health import Health
@@ -38,7 +38,8 @@ MEMORY = 16 << 20
 
 
 class Service:
-    """One client at a time; the newest wins, as an older one may be half dead."""
+    """One client at a time; the newest wins, as an older one may be half dead. While its link is down what
+    lives through it waits, for as long as the sidecar lives without a client."""
 
     def __init__(self, inbound: Inbound, health: Health, lifetime: Lifetime, log: Log) -> None:
         self.unserved: dict[int, str] = {}
@@ -47,22 +48,58 @@ class Service:
         self._lifetime = lifetime
         self._log = log
         self._mux: Mux | None = None
+        self._link: Link | None = None
+        self._connected = False
         self._tasks: set[asyncio.Task[None]] = set()
+        lifetime.forsake = self.detach
 
-    def attach(self, wire: Wire) -> Mux:
-        """A client that has proved who it is. The caller feeds the mux."""
-        replaced, self._mux = self._mux, None
+    def attach(self, pipe: Pipe, claim: str | None) -> Leg | None:
+        """The pipe of a client that has proved who it is, and what it claims to go on with; the caller gives
+        the leg to the pipe. None when the pipe carries nothing: what there is to say has been said on it."""
+        if claim is None:  # of a version without links, which reads as far as the protocol's number
+            pipe.write(encode_message(self._hello()))
+            return None
+        try:
+            name, received = parse_claim(claim)
+            if self._link is not None and self._link.name == name:
+                return self._link.resume(pipe, received)
+            if received:
+                raise ProtocolError("a link that is not known")
+        except ValueError:
+            pipe.write(encode(FrameType.GONE, 0))
+            return None
+        return self._new_client(name).resume(pipe, 0)
+
+    def _new_client(self, name: str) -> Link:
+        replaced, self._mux, self._link = self._mux, None, None
         if replaced is not None:
             replaced.abort()
-        mux = self._mux = Mux(wire, 2, self._opened, lambda fields: self._heard(mux, fields), memory=MEMORY)
+        link = Link(name, lambda: self._up(mux), lambda reason: self._down(mux, reason))
+        mux = Mux(link, 2, self._opened, lambda fields: self._heard(mux, fields), memory=MEMORY)
+        link.carry(mux)
+        self._mux, self._link = mux, link
         mux.lost.add_done_callback(lambda lost: self._lost(mux, lost.result()))
+        self._inbound.client(mux)
+        mux.send_message(self._hello())
+        return link
+
+    def _hello(self) -> dict[str, object]:
+        unserved = {str(port): reason for port, reason in self.unserved.items()}
+        return to_json(Hello(PROTOCOL, read_facts(), unserved))
+
+    def _up(self, mux: Mux) -> None:
+        self._connected = True
         self._log.of_session(CONNECTED_LOG_PREFIX)
         self._lifetime.client_came()
-        self._inbound.client(mux)
-        unserved = {str(port): reason for port, reason in self.unserved.items()}
-        mux.send_message(to_json(Hello(PROTOCOL, read_facts(), unserved)))
-        Heartbeat(mux).start()
-        return mux
+        self._inbound.go_on()
+
+    def _down(self, mux: Mux, reason: Exception | None) -> None:
+        """It may be dialled again, unless its client has said goodbye."""
+        if mux is not self._mux:
+            mux.abort()
+            return
+        self._inbound.wait()
+        self._client_lost(reason)
 
     def detach(self) -> None:
         """Cut the client off."""
@@ -72,8 +109,15 @@ class Service:
     def _lost(self, mux: Mux, reason: Exception | None) -> None:
         if mux is not self._mux:  # replaced, or it said goodbye
             return
-        self._mux = None
+        assert self._link is not None
+        self._mux = self._link = None
         self._inbound.client(None)
+        self._client_lost(reason)
+
+    def _client_lost(self, reason: Exception | None) -> None:
+        if not self._connected:  # its link was down already
+            return
+        self._connected = False
         self._log.of_session(f"{LOST_LOG_PREFIX} ({reason or 'link closed'})")
         self._lifetime.client_lost()
 
@@ -96,7 +140,7 @@ class Service:
             raise ProtocolError(f"{type(message).__name__} is not for the pod")
 
     def _leave(self, mux: Mux) -> None:
-        self._mux = None
+        self._mux = self._link = None
         self._inbound.client(None)
         self._log.of_session(f"{LOST_LOG_PREFIX} (it said goodbye)")
         mux.send_message(to_json(Goodbye()))

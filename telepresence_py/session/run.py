@@ -49,7 +49,9 @@ async def run(door: Door, intent: RunIntent) -> None:
         with recorded(identity, cluster, plan.workload, intent.command):
             async with trio.open_nursery() as nursery:
                 async with hold_own_pod(nursery, cluster, plan, admission, report) as pod:
-                    async with open_tunnels(nursery, (pod.sidecar,), key) as tunnels:
+                    async with open_tunnels(
+                        nursery, (pod.sidecar,), key, intent.grace_seconds, report
+                    ) as tunnels:
                         report(Event("connected", f"Connected to {plan.name}"))
                         announce(tunnels, report)
                         await _live_in(door, intent, plan, pod, tunnels)

@@ -47,7 +47,9 @@ async def swap(door: Door, intent: SwapIntent) -> None:
         with recorded(identity, cluster, plan.workload, intent.command):
             async with trio.open_nursery() as nursery:
                 async with hold_replicas(nursery, cluster, plan, report) as replicas:
-                    async with open_tunnels(nursery, replicas.members, key) as tunnels:
+                    async with open_tunnels(
+                        nursery, replicas.members, key, intent.grace_seconds, report
+                    ) as tunnels:
                         report(Event("connected", f"Connected to {_pods(replicas)}"))
                         announce(tunnels, report)
                         try:

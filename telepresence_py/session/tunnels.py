@@ -10,6 +10,8 @@ from typing import NoReturn
 import trio
 
 from telepresence_py.model.errors import SessionLost, TelepresenceError
+from telepresence_py.model.events import Report
+from telepresence_py.session.links import LinkNews
 from telepresence_py.session.replica import Replica
 from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.tunnel.keys import SessionKey
@@ -55,9 +57,10 @@ class Tunnels:
         return tuple(self._by_pod.values())
 
     def any_live(self) -> Tunnel | None:
-        """The first whose link stands, those of pods on their way out last; None when all are lost."""
+        """The first that lives: one whose link stands before one that is dialled again, those of pods on
+        their way out last; None when all are lost."""
         live = [tunnel for tunnel in self._by_pod.values() if not tunnel.lost.is_set()]
-        return min(live, key=lambda tunnel: tunnel in self._going, default=None)
+        return min(live, key=lambda one: (one in self._going, one.link_down.is_set()), default=None)
 
     def attach_to(self, attach: Callable[[Tunnel], None]) -> None:
         """`attach` hears of every tunnel, of those to come in their turn."""
@@ -131,14 +134,19 @@ async def _hand_over(tunnel: Tunnel, addresses: tuple[str, ...]) -> bool:
 
 @asynccontextmanager
 async def open_tunnels(
-    nursery: trio.Nursery, pods: Iterable[Replica], key: SessionKey
+    nursery: trio.Nursery,
+    pods: Iterable[Replica],
+    key: SessionKey,
+    patience_seconds: float,
+    report: Report,
 ) -> AsyncIterator[Tunnels]:
-    """Connect to all sidecars at once, each as soon as its container runs; the links live in `nursery`.
+    """Connect to all sidecars at once, each as soon as its container runs; the links live in `nursery`, and
+    each is dialled again for `patience_seconds` when it is lost.
 
     Raises what `wait_running` and `open_tunnel` raise. Pods that come later are for `Tunnels.keep`.
     """
     tunnels = Tunnels()
-    keeper = _Keeper(tunnels, key)
+    keeper = _Keeper(tunnels, key, patience_seconds, report)
 
     async def keep_late(replica: Replica) -> None:
         try:
@@ -162,9 +170,11 @@ async def open_tunnels(
 class _Keeper:
     """Opens the tunnel to a pod, and again when the link breaks, until the pod is gone or all is over."""
 
-    def __init__(self, tunnels: Tunnels, key: SessionKey) -> None:
+    def __init__(self, tunnels: Tunnels, key: SessionKey, patience_seconds: float, report: Report) -> None:
         self._tunnels = tunnels
         self._key = key
+        self._patience_seconds = patience_seconds
+        self._news = LinkNews(report)
         self.leaving = trio.Event()
 
     async def keep(
@@ -192,20 +202,31 @@ class _Keeper:
         """One link, until it is lost."""
         from telepresence_py.tunnel.connection import open_tunnel
 
-        async with open_tunnel(replica.dial, self._key, fingerprint, _CONNECT_SECONDS) as tunnel:
+        async with open_tunnel(
+            replica.dial, self._key, fingerprint, _CONNECT_SECONDS, self._patience_seconds
+        ) as tunnel:
             self._tunnels.add(replica.pod_name, tunnel)
             task_status.started()
-            await self._attend(tunnel)
+            await self._attend(replica, tunnel)
+            over = self.leaving.is_set() or replica.gone.is_set() or tunnel in self._tunnels.left
+            self._news.forget(tunnel, given_up=not over)
         self._tunnels.remove(replica.pod_name, tunnel)
         return tunnel
 
-    async def _attend(self, tunnel: Tunnel) -> None:
+    async def _attend(self, replica: Replica, tunnel: Tunnel) -> None:
         async with trio.open_nursery() as nursery:
 
             async def until(event: trio.Event) -> None:
                 await event.wait()
                 nursery.cancel_scope.cancel()
 
+            async def until_cut_off() -> None:
+                """A pod that is going may serve as long as its link stands; it is not dialled again."""
+                await replica.gone.wait()
+                await until(tunnel.link_down)
+
             nursery.start_soon(until, tunnel.lost)
             nursery.start_soon(until, self.leaving)
+            nursery.start_soon(until_cut_off)
+            nursery.start_soon(self._news.follow, tunnel)
             nursery.start_soon(self._tunnels.report_ready, tunnel)

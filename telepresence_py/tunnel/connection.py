@@ -1,4 +1,5 @@
-"""Opening a tunnel: dial, SSH with this session's key, pin the host key, one channel, hello.
+"""Opening a tunnel: dial, SSH with this session's key, pin the host key, one channel, hello. And again, when
+the connection breaks: the link, and with it all that lives through the tunnel, outlives it.
 
 Nothing of the user's own SSH is read: no ~/.ssh, no agent, no configuration, no known hosts.
 """
@@ -7,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import trio
@@ -17,7 +19,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from telepresence_py.model.errors import (
     ClusterUnreachable,
     InternalError,
+    NoRights,
     PreconditionFailed,
+    SessionLost,
     TelepresenceError,
 )
 from telepresence_py.model.network import PodFacts, WebSocketTarget
@@ -26,9 +30,9 @@ from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.tunnel.keys import SessionKey
 from telepresence_py.tunnel.live import LiveTunnel
 from telepresence_py.tunnel.websocket import DialFailed, PortForwardBroken, connect
-from telepresence_sidecar.contract import PROTOCOL, SSH_USER, SUBSYSTEM
-from telepresence_sidecar.contract.heartbeat import Heartbeat
+from telepresence_sidecar.contract import LINK_VARIABLE, PROTOCOL, SSH_USER, SUBSYSTEM
 from telepresence_sidecar.contract.lean_ssh import load_asyncssh
+from telepresence_sidecar.contract.link import Leg, Link, LinkGone
 from telepresence_sidecar.contract.messages import Hello, from_json
 from telepresence_sidecar.contract.mux import Mux
 from telepresence_sidecar.contract.ssh_wire import CHANNEL_WINDOW, MAX_PACKET, ChannelWire, SshWire
@@ -42,54 +46,68 @@ protocol."""
 
 CLOSE_SECONDS = 1.0
 FIRST_RETRY, LONGEST_RETRY = 0.05, 1.0
+TRY_SECONDS, TRY_ROUND_TRIPS = 5.0, 20
+"""One dial of a link that was lost takes at most so long, or so many round trips on a long way."""
 
 
 @asynccontextmanager
 async def open_tunnel(
-    dial: Callable[[], WebSocketTarget], key: SessionKey, host_fingerprint: str, deadline_seconds: float
+    dial: Callable[[], WebSocketTarget],
+    key: SessionKey,
+    host_fingerprint: str,
+    deadline_seconds: float,
+    patience_seconds: float = 0.0,
 ) -> AsyncIterator[Tunnel]:
     """A tunnel to the sidecar whose log told `host_fingerprint` (`SHA256:...`), for the length of the block.
 
     Under trio, in `bridge.run`. `dial` is asked anew for each try, in a worker thread, as it may block.
     Failed dials are repeated until `deadline_seconds` have passed. Raises ClusterUnreachable, NoRights,
     SessionLost (the pod is gone), PreconditionFailed (a sidecar of another protocol), InternalError (another
-    host key, or the key refused). Leaving the block cuts the link; `Tunnel.leave` beforehand says goodbye.
+    host key, or the key refused). A link that breaks is dialled again for `patience_seconds`, unless the pod
+    is gone. Leaving the block ends it; `Tunnel.leave` beforehand says goodbye.
     """
 
     async def connect_once(factory: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
         return await connect(await asyncio.to_thread(dial), factory)
 
-    async with open_tunnel_over(connect_once, key, host_fingerprint, deadline_seconds) as tunnel:
+    async with open_tunnel_over(
+        connect_once, key, host_fingerprint, deadline_seconds, patience_seconds
+    ) as tunnel:
         yield tunnel
 
 
 @asynccontextmanager
 async def open_tunnel_over(
-    connect_once: Connect, key: SessionKey, host_fingerprint: str, deadline_seconds: float
+    connect_once: Connect,
+    key: SessionKey,
+    host_fingerprint: str,
+    deadline_seconds: float,
+    patience_seconds: float = 0.0,
 ) -> AsyncIterator[Tunnel]:
     """The same over any byte transport."""
-    attempt = _Attempt(connect_once, key, host_fingerprint)
+    line = _Line(_Caller(connect_once, key, host_fingerprint), patience_seconds)
     try:
         with trio.move_on_after(deadline_seconds):
-            await _repeat(attempt)
-        if attempt.tunnel is None:
-            raise attempt.last_error or ClusterUnreachable(
+            await _repeat(line)
+        if not line.begun:
+            raise line.last_error or ClusterUnreachable(
                 f"the sidecar did not answer within {deadline_seconds:g} seconds; see the pod's log"
             )
-        yield attempt.tunnel
+        yield line.tunnel
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
-            await in_asyncio(attempt.close)
+            await in_asyncio(line.close)
+        line.cut()
 
 
-async def _repeat(attempt: _Attempt) -> None:
+async def _repeat(line: _Line) -> None:
     pause = FIRST_RETRY
     while True:
         try:
-            await in_asyncio(attempt.run)
+            await in_asyncio(line.begin)
             return
         except DialFailed as failed:
-            attempt.last_error = failed.error
+            line.last_error = failed.error
             await trio.sleep(pause)
             pause = min(2 * pause, LONGEST_RETRY)
 
@@ -122,49 +140,25 @@ class _Dialler:
         return None, ssh
 
 
-class _Attempt:
-    """`run` until it succeeds, then `tunnel` is there; `cut` ends whatever there is."""
+class _Caller:
+    """Makes SSH connections to one sidecar, one at a time."""
 
     def __init__(self, connect_once: Connect, key: SessionKey, host_fingerprint: str) -> None:
-        self.tunnel: LiveTunnel | None = None
-        self.last_error: TelepresenceError | None = None
         self._connect_once = connect_once
         self._key = key
         self._host_fingerprint = host_fingerprint
         self._connection: asyncssh.SSHClientConnection | None = None
-        self._mux: Mux | None = None
 
     def cut(self) -> None:
-        if self._mux is not None:
-            self._mux.abort()
         if self._connection is not None:
             self._connection.abort()
 
-    async def close(self) -> None:
-        """Cuts, and waits until it is cut."""
-        self.cut()
+    async def wait_closed(self) -> None:
         if self._connection is not None:
             await self._connection.wait_closed()
 
-    async def run(self) -> None:
-        """One try, under asyncio. DialFailed when another may help."""
-        try:
-            await self._shake_hands()
-        except PortForwardBroken as error:
-            raise DialFailed(ClusterUnreachable(_BROKEN.format(error))) from error
-        except asyncssh.HostKeyNotVerifiable as error:
-            raise InternalError(
-                "the sidecar shows another host key than its log told, so the tunnel was not opened; "
-                "somebody may be in between, or the pod restarted: swap again"
-            ) from error
-        except asyncssh.PermissionDenied as error:
-            raise InternalError(
-                "the sidecar does not know this session's key; it belongs to another session: swap again"
-            ) from error
-        except (asyncssh.Error, OSError) as error:
-            raise DialFailed(ClusterUnreachable(_BROKEN.format(error or type(error).__name__))) from error
-
-    async def _shake_hands(self) -> None:
+    async def call(self, claim: Callable[[], str]) -> _Session:
+        """The subsystem's channel, after what was there before is cut."""
         self.cut()
         self._connection = connection = await asyncssh.connect(
             "pod",
@@ -186,31 +180,128 @@ class _Attempt:
         )
         session = _Session()
         await connection.create_session(
-            lambda: session, subsystem=SUBSYSTEM, encoding=None, window=CHANNEL_WINDOW, max_pktsize=MAX_PACKET
+            lambda: session,
+            subsystem=SUBSYSTEM,
+            env={LINK_VARIABLE: claim()},
+            encoding=None,
+            window=CHANNEL_WINDOW,
+            max_pktsize=MAX_PACKET,
         )
-        hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
-        tunnel = LiveTunnel()
+        return session
 
-        def heard(fields: dict[str, object]) -> None:
-            if hello.done():
-                tunnel.on_message(fields)
-            else:
-                hello.set_result(_hello(fields))
 
-        self._mux = mux = Mux(session, 1, tunnel.on_open, heard)
-        mux.lost.add_done_callback(lambda _: hello.done() or hello.cancel())
-        session.carry(mux)
-        Heartbeat(mux).start()
-        try:
-            greeting = await hello
-        except asyncio.CancelledError:
-            if not mux.lost.done():
-                raise
-            raise mux.lost.result() or ConnectionResetError("the sidecar hung up") from None
+class _Line:
+    """One link, and the calls that carry it: `begin` until it succeeds, then it keeps it up by itself, as
+    long as its patience lasts. `close` ends it."""
+
+    def __init__(self, caller: _Caller, patience_seconds: float) -> None:
+        self.tunnel = LiveTunnel()
+        self.begun = False
+        self.last_error: TelepresenceError | None = None
+        self._caller = caller
+        self._patience_seconds = patience_seconds
+        self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
+        self._redialling: asyncio.Task[None] | None = None
+        self._link = Link(secrets.token_hex(8), self.tunnel.on_link_up, self._went_down)
+        self._mux = Mux(self._link, 1, self.tunnel.on_open, self._heard)
+        self._link.carry(self._mux)
+
+    async def begin(self) -> None:
+        """One try, under asyncio. DialFailed when another may help."""
+        leg = await self._call()
+        await self._wait(leg, self._hello)
+        greeting = self._hello.result()
         _check_protocol(greeting)
         facts, unserved = _parse(greeting)
-        tunnel.begin(mux, facts, unserved)
-        self.tunnel = tunnel
+        self.tunnel.begin(self._mux, facts, unserved)
+        self.begun = True
+        if not self._link.up:
+            self._went_down(None)
+
+    async def close(self) -> None:
+        """Ends it, and waits until that is done."""
+        self.begun = False
+        if self._redialling is not None:
+            self._redialling.cancel()
+            await asyncio.wait([self._redialling])
+        self._mux.abort()
+        await self._caller.wait_closed()
+
+    def cut(self) -> None:
+        self._mux.abort()
+        self._caller.cut()
+
+    # --- inside ----------------------------------------------------------------------------------------
+
+    async def _call(self) -> Leg:
+        """A pipe for the link."""
+        with _as_ours():
+            session = await self._caller.call(lambda: self._link.claim)
+        leg = self._link.attach(session)
+        session.carry(leg)
+        return leg
+
+    async def _wait(self, leg: Leg, wanted: asyncio.Future[Any]) -> None:
+        await asyncio.wait((wanted, leg.ended), return_when=asyncio.FIRST_COMPLETED)
+        if wanted.done():
+            return
+        lost = self._mux.lost if self._mux.lost.done() else leg.ended
+        with _as_ours():
+            raise lost.result() or ConnectionResetError("the sidecar hung up")
+
+    def _heard(self, fields: dict[str, object]) -> None:
+        if self._hello.done():
+            self.tunnel.on_message(fields)
+        else:
+            self._hello.set_result(_hello(fields))
+
+    def _went_down(self, reason: Exception | None) -> None:
+        self.tunnel.on_link_down()
+        if self.begun and (self._redialling is None or self._redialling.done()):
+            self._redialling = asyncio.get_running_loop().create_task(self._redial())
+
+    async def _redial(self) -> None:
+        """Until the link is up again; it fails when that takes too long or will never be."""
+        pause = FIRST_RETRY
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                while not self._link.up:
+                    with suppress(DialFailed, ClusterUnreachable, NoRights, PreconditionFailed, TimeoutError):
+                        await self._dial_again()
+                        continue
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_RETRY)
+        except TimeoutError:
+            self._link.fail(ConnectionResetError(f"not reached again in {self._patience_seconds:g} s"))
+        except TelepresenceError as error:
+            self._link.fail(ConnectionResetError(str(error)))
+
+    async def _dial_again(self) -> None:
+        async with asyncio.timeout(max(TRY_SECONDS, TRY_ROUND_TRIPS * self._mux.round_trip)):
+            leg = await self._call()
+            await self._wait(leg, leg.begun)
+
+
+@contextmanager
+def _as_ours() -> Iterator[None]:
+    """What a call may raise, as an error of ours: DialFailed when another may help."""
+    try:
+        yield
+    except LinkGone as error:
+        raise SessionLost("the sidecar has ended this session's link: its connections are lost") from error
+    except PortForwardBroken as error:
+        raise DialFailed(ClusterUnreachable(_BROKEN.format(error))) from error
+    except asyncssh.HostKeyNotVerifiable as error:
+        raise InternalError(
+            "the sidecar shows another host key than its log told, so the tunnel was not opened; "
+            "somebody may be in between, or the pod restarted: swap again"
+        ) from error
+    except asyncssh.PermissionDenied as error:
+        raise InternalError(
+            "the sidecar does not know this session's key; it belongs to another session: swap again"
+        ) from error
+    except (asyncssh.Error, OSError) as error:
+        raise DialFailed(ClusterUnreachable(_BROKEN.format(error or type(error).__name__))) from error
 
 
 _BROKEN = "the tunnel to the sidecar could not be opened ({}); see the pod's log"

@@ -70,7 +70,12 @@ class Tunnel(Protocol):
     unserved_ports: Mapping[int, str]
     """Ports of the workload on which the sidecar could not listen, and why."""
     lost: trio.Event
-    """Set when the link or the sidecar is gone; every stream is then lost as well."""
+    """Set when the link is given up or the sidecar is gone; every stream is then lost as well."""
+    link_down: trio.Event
+    """Set while the link is down: it is dialled again, and what lives through it waits, new connections too.
+    A fresh event takes its place when the link is back. Set for good once the tunnel is lost."""
+    link_up: trio.Event
+    """The opposite, a fresh event while the link is down; set for good as well once the tunnel is lost."""
 
     def open(self, host: str, port: int, first: bytes = b"") -> MuxStream:
         """A TCP connection from the pod to host:port. Usable at once; `opened` tells how connect(2) went."""
@@ -110,8 +115,9 @@ class Tunnel(Protocol):
 
     async def hand_over(self, pod_addresses: tuple[str, ...]) -> None:
         """Under trio: connections that wait, and all later ones, go to the restored original at the first
-        of these addresses that answers. Returns when the sidecar knows."""
+        of these addresses that answers. Returns when the sidecar knows; a link that is down is waited for."""
 
     async def leave(self) -> None:
         """Under trio: say goodbye, so that the sidecar need not wait for us. After `hand_over` it goes on
-        forwarding until it is told to stop, else it exits at once. `lost` is set on return."""
+        forwarding until it is told to stop, else it exits at once. `lost` is set on return. Waits for a link
+        that is down."""

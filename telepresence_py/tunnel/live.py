@@ -34,13 +34,15 @@ RESOLVE_SECONDS = 20.0
 
 
 class LiveTunnel:
-    """A Tunnel over a mux. Made before the mux, as the mux calls `on_open` and `on_message`; `begin`
-    completes it."""
+    """A Tunnel over a mux. Made before the mux, as the mux calls `on_open` and `on_message` and its link
+    `on_link_up` and `on_link_down`; `begin` completes it."""
 
     facts: PodFacts
 
     def __init__(self) -> None:
         self.lost = trio.Event()
+        self.link_up = trio.Event()
+        self.link_down = trio.Event()
         self.unserved_ports: Mapping[int, str] = {}
         self._mux: Mux
         self._on_connection: OnConnection = lambda stream, port, peer: stream.refuse(errno.ECONNREFUSED)
@@ -116,7 +118,15 @@ class LiveTunnel:
             self._mux.abort()
             await self.lost.wait()
 
-    # --- what the mux calls ------------------------------------------------------------------------------
+    # --- what the mux and the link call ------------------------------------------------------------------
+
+    def on_link_up(self) -> None:
+        self.link_down = trio.Event()
+        self.link_up.set()
+
+    def on_link_down(self) -> None:
+        self.link_up = trio.Event()
+        self.link_down.set()
 
     def on_open(self, stream: MuxStream) -> None:
         opening = stream.opening
@@ -136,7 +146,7 @@ class LiveTunnel:
         self._mux.send_message(to_json(message))
 
     def _ended(self) -> None:
-        for event in (self.lost, self._handed_over, self._goodbye):
+        for event in (self.lost, self.link_down, self.link_up, self._handed_over, self._goodbye):
             event.set()
 
 

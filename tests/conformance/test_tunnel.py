@@ -336,7 +336,7 @@ async def test_a_state_that_is_replaced_while_it_is_sent_breaks_off(world: World
 
 
 @in_every_world
-async def test_who_waits_for_a_state_is_told_of_a_cut_link(world: World, tmp_path: Path) -> None:
+async def test_who_waits_for_a_state_is_told_of_the_pod_s_end(world: World, tmp_path: Path) -> None:
     volume = KubeletVolume(tmp_path / "volume", key="1")
 
     async def wait() -> None:
@@ -365,7 +365,7 @@ async def test_after_leaving_the_tunnel_is_lost(world: World) -> None:
 
 
 @in_every_world
-async def test_a_cut_link_is_told_to_everybody(world: World, tmp_path: Path) -> None:
+async def test_the_pod_s_end_is_told_to_everybody(world: World, tmp_path: Path) -> None:
     echo = EchoServer()
     port = await in_asyncio(echo.start)
     stream, recorder = world.tunnel.open("127.0.0.1", port), Recorder()
@@ -382,3 +382,78 @@ async def test_a_cut_link_is_told_to_everybody(world: World, tmp_path: Path) -> 
         async with world.tunnel.files(str(tmp_path), 1, 1):
             pass
     await in_asyncio(echo.stop)
+
+
+@in_every_world
+async def test_connections_both_ways_outlive_a_cut_link(world: World) -> None:
+    echo, inbox, caller = EchoServer(), Inbox(), Caller()
+    port = await in_asyncio(echo.start)
+    out, out_heard = world.tunnel.open("127.0.0.1", port), Recorder()
+    out.set_protocol(out_heard)
+    world.tunnel.listen(inbox)
+    world.tunnel.set_listening(frozenset({world.port}))
+    world.connect(lambda: caller)
+    await in_time(lambda: bool(inbox.taken))
+    sent = b""
+    for number in range(3):
+        piece = bytes([number]) * 300_000
+        out.write(piece)
+        inbox.taken[0][0].write(piece)
+        sent += piece
+        world.cut_link()
+        await in_time(world.tunnel.link_down.is_set)
+        world.mend_link()
+        with trio.fail_after(10):
+            await world.tunnel.link_up.wait()
+        assert not world.tunnel.link_down.is_set()
+    await in_time(lambda: len(out_heard.received) == len(caller.received) == len(sent))
+    assert out_heard.received == caller.received == sent
+    assert not world.tunnel.lost.is_set()
+    out.close()
+    await in_asyncio(echo.stop)
+
+
+@in_every_world
+async def test_what_comes_while_the_link_is_down_is_served_when_it_is_back(world: World) -> None:
+    echo, inbox, caller = EchoServer(), Inbox(), Caller()
+    port = await in_asyncio(echo.start)
+    world.tunnel.listen(inbox)
+    world.tunnel.set_listening(frozenset({world.port}))
+    await answered(world)
+    world.cut_link()
+    await in_time(world.tunnel.link_down.is_set)
+    world.connect(lambda: caller)
+    out, out_heard = world.tunnel.open("127.0.0.1", port, b"patience"), Recorder()
+    out.set_protocol(out_heard)
+    world.tunnel.set_ready(True)
+    assert not inbox.calls
+    world.mend_link()
+    await in_time(lambda: bool(inbox.taken))
+    await in_time(lambda: out_heard.received == b"patience")
+    assert await opened(out) == 0
+    await in_time(world.is_ready)
+    out.close()
+    await in_asyncio(echo.stop)
+
+
+@in_every_world
+async def test_a_message_that_the_link_lost_still_arrives(world: World) -> None:
+    async with trio.open_nursery() as nursery:
+        world.cut_link()
+        nursery.start_soon(world.tunnel.hand_over, ("192.0.2.7",))
+        await in_time(world.tunnel.link_down.is_set)
+        world.mend_link()
+    await world.tunnel.leave()
+    assert world.tunnel.lost.is_set()
+
+
+@in_every_world
+async def test_the_pod_s_end_while_the_link_is_down_is_told_to_everybody(world: World) -> None:
+    world.cut_link()
+    await in_time(world.tunnel.link_down.is_set)
+    stream = world.tunnel.open("127.0.0.1", 1)
+    world.cut()
+    with trio.fail_after(10):
+        await world.tunnel.lost.wait()
+    assert world.tunnel.link_up.is_set()
+    assert await opened(stream) == errno.ECONNRESET

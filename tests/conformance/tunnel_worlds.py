@@ -12,12 +12,13 @@ from functools import partial
 
 import trio
 
+from telepresence_py.model.errors import SessionLost
 from telepresence_py.tunnel.bridge import in_asyncio
 from telepresence_py.tunnel.connection import open_tunnel_over
 from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.tunnel.keys import SessionKey
 from telepresence_sidecar.contract.stream import MuxStream
-from tests.fakes.sidecar_process import sidecar_process
+from tests.fakes.sidecar_process import SidecarProcess, sidecar_process
 from tests.fakes.tunnel import FakePod
 
 DEADLINE = 20.0
@@ -26,13 +27,50 @@ DEADLINE = 20.0
 @dataclass
 class World:
     """`port` is one of the workload's; `connect()` arrives at it, as a transport with such a protocol;
-    `is_ready` is what a readiness probe is told; `cut` breaks the link from the pod's side."""
+    `is_ready` is what a readiness probe is told; `cut` ends the pod; `cut_link` breaks the link, which nobody
+    can dial until `mend_link`."""
 
     tunnel: Tunnel
     port: int
     connect: Callable[[Callable[[], asyncio.Protocol]], None]
     is_ready: Callable[[], bool]
     cut: Callable[[], None]
+    cut_link: Callable[[], None]
+    mend_link: Callable[[], None]
+
+
+class Way:
+    """Between the laptop and a sidecar process: passes every byte on, and can be cut."""
+
+    def __init__(self, sidecar: SidecarProcess) -> None:
+        self._sidecar = sidecar
+        self._open = True
+        self._gone = False
+        self._connections: list[asyncio.Transport] = []
+
+    async def connect(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
+        if self._gone:
+            raise SessionLost("the pod is gone")
+        if not self._open:
+            raise ConnectionRefusedError("nobody can get through")
+        loop = asyncio.get_running_loop()
+        address = "127.0.0.1", self._sidecar.config.tunnel_port
+        transport, protocol = await loop.create_connection(factory, *address)
+        self._connections.append(transport)
+        return protocol
+
+    def cut(self) -> None:
+        self._open = False
+        for transport in self._connections:
+            transport.abort()
+        self._connections.clear()
+
+    def mend(self) -> None:
+        self._open = True
+
+    def end_pod(self) -> None:
+        self._gone = True
+        self._sidecar.process.kill()
 
 
 @asynccontextmanager
@@ -46,10 +84,10 @@ async def live_world() -> AsyncIterator[World]:
             tasks.add(loop.create_task(loop.create_connection(factory, "127.0.0.1", port)))
 
         tasks: set[asyncio.Task[object]] = set()
-        async with open_tunnel_over(sidecar.connect, key, sidecar.fingerprint, DEADLINE) as tunnel:
-            yield World(
-                tunnel, port, arrive, partial(_probe, sidecar.config.health_port), sidecar.process.kill
-            )
+        way = Way(sidecar)
+        async with open_tunnel_over(way.connect, key, sidecar.fingerprint, DEADLINE, DEADLINE) as tunnel:
+            is_ready = partial(_probe, sidecar.config.health_port)
+            yield World(tunnel, port, arrive, is_ready, way.end_pod, way.cut, way.mend)
 
 
 @asynccontextmanager
@@ -63,7 +101,10 @@ async def fake_world() -> AsyncIterator[World]:
         protocol.connection_made(stream)
         stream.set_protocol(protocol)
 
-    yield World(pod.tunnel(), 8080, arrive, lambda: pod.ready, pod.cut)
+    tunnel = pod.tunnel()
+    await tunnel.link_up.wait()
+    is_ready = partial(getattr, pod, "ready")
+    yield World(tunnel, 8080, arrive, is_ready, pod.cut, pod.cut_link, pod.mend_link)
     pod.cut()
 
 

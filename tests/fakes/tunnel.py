@@ -2,7 +2,7 @@
 this process.
 
 What the pod dials is dialled from this host; what arrives in it comes through `arrive`. `FakePod` tells
-what the laptop asked for, and can cut the link.
+what the laptop asked for, can cut the link for a time, and can end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import replace
 from telepresence_py.model.network import PodFacts
 from telepresence_py.tunnel.live import LiveTunnel
 from telepresence_sidecar.contract.frames import Kind, Opening
+from telepresence_sidecar.contract.link import LinkGone
 from telepresence_sidecar.contract.messages import (
     Goodbye,
     HandedOver,
@@ -69,6 +70,9 @@ class FakePod:
         tunnel = LiveTunnel()
         self._pair.on_open_at_laptop = tunnel.on_open
         self._pair.on_message_at_laptop = tunnel.on_message
+        self._pair.on_laptop_link = lambda up: tunnel.on_link_up() if up else tunnel.on_link_down()
+        if self._pair.laptop_link.up:
+            tunnel.on_link_up()
         tunnel.begin(self.laptop_mux, FACTS, {})
         return tunnel
 
@@ -78,7 +82,17 @@ class FakePod:
         self._offer()
 
     def cut(self) -> None:
+        """The pod ends."""
         self.mux.abort()
+        if not self._pair.laptop_link.up:
+            self._pair.laptop_link.fail(LinkGone())
+
+    def cut_link(self) -> None:
+        """Nothing dials until `mend_link`."""
+        self._pair.cut()
+
+    def mend_link(self) -> None:
+        self._pair.connect()
 
     def _offer(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -9,24 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from telepresence_sidecar.contract.frames import FrameReader, FrameType, Kind, Opening
+from telepresence_sidecar.contract.frames import FIRST_OF_LINK, FrameReader, FrameType, Kind, Opening
 from telepresence_sidecar.contract.stream import MuxStream
 from telepresence_sidecar.sending import send_files
 from tests.fakes.kubelet import KubeletVolume
 from tests.fakes.loop import in_loop, settle
 from tests.fakes.sink import Recorder
-from tests.fakes.wire import MemoryWire, MuxPair
+from tests.fakes.wire import MemoryPipe, MuxPair
 
 
 class Told:
-    """The frames that one end wrote to its wire."""
+    """The mux's frames that one end wrote to its wire."""
 
-    def __init__(self, wire: MemoryWire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, wire: MemoryPipe, monkeypatch: pytest.MonkeyPatch) -> None:
         self.types: list[FrameType] = []
         reader, write = FrameReader(), wire.write
 
         def note(data: bytes) -> None:
-            self.types += [frame.type for frame in reader.feed(data)]
+            self.types += [frame.type for frame in reader.feed(data) if frame.type < FIRST_OF_LINK]
             write(data)
 
         monkeypatch.setattr(wire, "write", note)

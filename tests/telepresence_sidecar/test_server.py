@@ -10,7 +10,15 @@ from typing import Any
 import asyncssh
 import pytest
 
-from telepresence_sidecar.contract import CONNECTED_LOG_PREFIX, LOST_LOG_PREFIX, SSH_USER, SUBSYSTEM
+from telepresence_sidecar.contract import (
+    CONNECTED_LOG_PREFIX,
+    LINK_VARIABLE,
+    LOST_LOG_PREFIX,
+    PROTOCOL,
+    SSH_USER,
+    SUBSYSTEM,
+)
+from telepresence_sidecar.contract.frames import HEADER, Frame, FrameType, decode_message, encode_message
 from tests.fakes.loop import in_loop
 from tests.fakes.sidecar_process import SidecarProcess, sidecar_process
 
@@ -69,29 +77,107 @@ async def test_nothing_but_the_subsystem_is_served() -> None:
                 await connection.start_unix_server(lambda: None, "/tmp/any")
 
 
+async def claimed(
+    connection: asyncssh.SSHClientConnection, claim: str
+) -> tuple[asyncssh.SSHWriter[bytes], asyncssh.SSHReader[bytes]]:
+    writer, reader, _ = await connection.open_session(
+        subsystem=SUBSYSTEM, encoding=None, env={LINK_VARIABLE: claim}
+    )
+    return writer, reader
+
+
+async def next_frame(reader: asyncssh.SSHReader[bytes]) -> Frame:
+    """But for pings and acknowledgements."""
+    while True:
+        header = await reader.readexactly(HEADER.size)
+        word, stream = HEADER.unpack(header)
+        frame = Frame(FrameType(word >> 24), stream, await reader.readexactly(word & 0xFFFFFF))
+        if frame.type not in {FrameType.PING, FrameType.ACK}:
+            return frame
+
+
 @in_loop
-async def test_the_newest_connection_wins() -> None:
+async def test_the_newest_connection_wins_and_the_older_is_told_so() -> None:
     with sidecar_process(LINE) as sidecar:
         async with login(sidecar) as first:
-            _, reader, _ = await first.open_session(subsystem=SUBSYSTEM, encoding=None)
-            assert await reader.readexactly(1) == b"\x07"
+            _, reader = await claimed(first, "one 0")
+            assert (await next_frame(reader)).type is FrameType.WELCOME
+            assert decode_message((await next_frame(reader)).payload)["is"] == "Hello"
             async with login(sidecar) as second:
-                _, other_reader, _ = await second.open_session(subsystem=SUBSYSTEM, encoding=None)
-                assert await other_reader.readexactly(1) == b"\x07"
+                _, other_reader = await claimed(second, "two 0")
+                assert (await next_frame(other_reader)).type is FrameType.WELCOME
+                assert (await next_frame(reader)).type is FrameType.GONE
                 await first.wait_closed()
+
+
+@in_loop
+async def test_a_link_goes_on_where_it_was_over_another_connection() -> None:
+    with sidecar_process(LINE) as sidecar:
+        async with login(sidecar) as first, login(sidecar) as second:
+            _, reader = await claimed(first, "one 0")
+            assert (await next_frame(reader)).payload == bytes(8)
+            hello = await next_frame(reader)
+            size = HEADER.size + len(hello.payload)
+            _, reader = await claimed(second, "one 0")
+            assert (await next_frame(reader)).type is FrameType.WELCOME
+            assert await next_frame(reader) == hello, "who has not got it is sent it again"
+            await first.wait_closed()
+            async with login(sidecar) as third:
+                writer, reader = await claimed(third, f"one {size}")
+                assert (await next_frame(reader)).type is FrameType.WELCOME
+                writer.write(encode_message({"is": "Leave"}))
+                assert decode_message((await next_frame(reader)).payload)["is"] == "Goodbye"
+
+
+@pytest.mark.parametrize("claim", ["two 17", "one 999999", "one -1", "nonsense", "one two three"])
+@in_loop
+async def test_a_link_that_cannot_go_on_is_refused_and_the_other_lives(claim: str) -> None:
+    with sidecar_process(LINE) as sidecar:
+        async with login(sidecar) as first, login(sidecar) as second:
+            writer, reader = await claimed(first, "one 0")
+            assert (await next_frame(reader)).type is FrameType.WELCOME
+            _, other_reader = await claimed(second, claim)
+            assert (await next_frame(other_reader)).type is FrameType.GONE
+            await next_frame(reader)
+            writer.write(encode_message({"is": "Leave"}))
+            assert decode_message((await next_frame(reader)).payload)["is"] == "Goodbye"
+
+
+@in_loop
+async def test_a_laptop_of_the_first_protocol_is_told_which_one_this_is() -> None:
+    with sidecar_process(LINE) as sidecar:
+        async with login(sidecar) as connection:
+            _, reader, _ = await connection.open_session(subsystem=SUBSYSTEM, encoding=None)
+            frame = await next_frame(reader)
+            assert frame.type is FrameType.MESSAGE
+            assert decode_message(frame.payload)["protocol"] == PROTOCOL
 
 
 @in_loop
 async def test_the_log_tells_in_whose_name_and_the_grace_period_ends_it() -> None:
     with sidecar_process(LINE, grace=0.3) as sidecar:
         async with login(sidecar) as connection:
-            await connection.open_session(subsystem=SUBSYSTEM, encoding=None)
+            _, reader = await claimed(connection, "one 0")
+            await next_frame(reader)
         code, log = await asyncio.to_thread(sidecar.wait)
     assert code == 0
     connected, lost, ended = log.splitlines()
     assert connected == f"{CONNECTED_LOG_PREFIX}: session s-1 of joe@laptop"
     assert lost.startswith(LOST_LOG_PREFIX)
     assert ended == "exit (no client for 0.3 s): session s-1 of joe@laptop"
+
+
+@in_loop
+async def test_sigterm_while_the_link_is_down_ends_it_at_once() -> None:
+    with sidecar_process(LINE) as sidecar:
+        async with login(sidecar) as connection:
+            _, reader = await claimed(connection, "one 0")
+            await next_frame(reader)
+        await asyncio.to_thread(lambda: [sidecar.log.readline() for _ in range(2)])
+        sidecar.terminate()
+        code, log = await asyncio.to_thread(sidecar.wait)
+    assert code == 0
+    assert log.endswith("exit (the pod is deleted): session s-1 of joe@laptop\n")
 
 
 @in_loop

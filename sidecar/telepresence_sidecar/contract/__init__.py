@@ -9,15 +9,18 @@ import base64
 import json
 from dataclasses import asdict, dataclass
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev3"
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the frames and messages inside the SSH channel; differing ends refuse each other."""
 
 SUBSYSTEM = "telepresence"
 """The one SSH subsystem that the sidecar serves; its channel carries the mux."""
 
 SSH_USER = "telepresence"
+
+LINK_VARIABLE = "TELEPRESENCE_LINK"
+"""The SSH `env` request in which the laptop names its link: `claim` of contract.link."""
 
 FINGERPRINT_LOG_PREFIX = "host key "
 """The line of the pod log that tells the host key: prefix, then `SHA256:...` as OpenSSH prints it."""

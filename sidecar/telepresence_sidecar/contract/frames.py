@@ -9,10 +9,16 @@
     5 RESET    errno u32 (Linux numbers)                             the stream is gone, both directions
     6 WINDOW   credit u32                                            so many more bytes may be sent
     7 MESSAGE  JSON object, stream 0
-    8 PING     8 bytes, stream 0                                     answered at once by
-    9 PONG     the same 8 bytes, stream 0
 
-A stream's number is never used twice in the life of a mux.
+    of the link, on stream 0; not numbered, and never sent again:
+    8 PING     8 bytes                                               answered at once by
+    9 PONG     the same 8 bytes
+   10 ACK      total u64                                             so much came, in whole frames
+   11 WELCOME  total u64                                             the same; the pod's first word on a pipe
+   12 GONE     -                                                     this link is not resumed any more
+
+A stream's number is never used twice in the life of a mux. The bytes of all but the link's own frames are
+numbered from the beginning of the link, without a field for it: both ends count.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from typing import NamedTuple
 
 HEADER = struct.Struct("!II")
 _U32 = struct.Struct("!I")
+_U64 = struct.Struct("!Q")
 _OPENING = struct.Struct("!BHHB")
 
 MAX_PAYLOAD = 4 << 20
@@ -46,6 +53,15 @@ class FrameType(IntEnum):
     MESSAGE = 7
     PING = 8
     PONG = 9
+    ACK = 10
+    WELCOME = 11
+    GONE = 12
+
+
+FIRST_OF_LINK = FrameType.PING
+"""This type and those above are the link's; those below are numbered, and the mux's."""
+
+_TYPES = {int(type_): type_ for type_ in FrameType}
 
 
 class Kind(IntEnum):
@@ -110,6 +126,11 @@ def encode_number(type_: FrameType, stream: int, number: int) -> bytes:
     return HEADER.pack(type_ << 24 | 4, stream) + _U32.pack(number)
 
 
+def encode_total(type_: FrameType, total: int) -> bytes:
+    """An ACK or WELCOME."""
+    return HEADER.pack(type_ << 24 | 8, 0) + _U64.pack(total)
+
+
 def encode_message(message: dict[str, object]) -> bytes:
     """`message` with surrogate escapes survives, as JSON escapes them."""
     payload = json.dumps(message, separators=(",", ":")).encode("ascii")
@@ -121,6 +142,12 @@ def encode_message(message: dict[str, object]) -> bytes:
 def decode_number(payload: bytes) -> int:
     if len(payload) != 4:
         raise ProtocolError(f"a number of {len(payload)} bytes")
+    return int.from_bytes(payload, "big")
+
+
+def decode_total(payload: bytes) -> int:
+    if len(payload) != 8:
+        raise ProtocolError(f"a total of {len(payload)} bytes")
     return int.from_bytes(payload, "big")
 
 
@@ -138,15 +165,16 @@ class FrameReader:
     """Cuts a byte stream into frames; a frame may come in any number of pieces."""
 
     def __init__(self) -> None:
+        self.held = 0
+        """Bytes that came of a frame which is not whole yet; right between two calls of `feed`."""
         self._pieces: list[bytes] = []
-        self._held = 0
         self._needed = HEADER.size
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yields every frame that `data` completes. ProtocolError: the stream cannot be read on."""
         self._pieces.append(data)
-        self._held += len(data)
-        if self._held < self._needed:  # a long frame is gathered without joining it again and again
+        self.held += len(data)
+        if self.held < self._needed:  # a long frame is gathered without joining it again and again
             return
         buffer = b"".join(self._pieces) if len(self._pieces) > 1 else data
         self._pieces.clear()
@@ -163,13 +191,12 @@ class FrameReader:
             payload = buffer[position + HEADER.size : position + needed]
             position += needed
             needed = HEADER.size
-            try:
-                type_ = FrameType(word >> 24)
-            except ValueError as error:
-                raise ProtocolError(f"unknown frame type {word >> 24}") from error
+            type_ = _TYPES.get(word >> 24)
+            if type_ is None:
+                raise ProtocolError(f"unknown frame type {word >> 24}")
             yield Frame(type_, stream, payload)
         rest = buffer[position:]
-        self._held = len(rest)
+        self.held = len(rest)
         self._needed = needed
         if rest:
             self._pieces.append(rest)

@@ -1,4 +1,4 @@
-"""Many streams over one ordered wire: both ends of the tunnel run this.
+"""Many streams over one ordered wire, which is a Link: both ends of the tunnel run this.
 
 Nothing ever stops globally: a stream whose reader stalls keeps its credit back and stops alone. What waits
 to be sent waits in the streams, not in the wire, so that whoever wakes with little to say goes first.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import struct
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -17,7 +15,6 @@ from .credit import GrowthBudget, ReceiveWindow
 from .frames import (
     DATAGRAM_KINDS,
     Frame,
-    FrameReader,
     FrameType,
     Opening,
     ProtocolError,
@@ -32,13 +29,14 @@ from .stream import MuxStream
 BATCH = 64 << 10
 """Bytes in one write to the wire; frames of several streams share it."""
 
-_STAMP = struct.Struct("!d")
-
 
 class Wire(Protocol):
-    """What carries the mux. Its owner calls the mux's `feed`, `drained` and `wire_lost`."""
+    """What carries the mux; it calls the mux's `received`, `drained` and `wire_lost`, and sets
+    `round_trip`."""
 
-    def write(self, data: bytes) -> None: ...
+    def write(self, frames: list[bytes | memoryview], more: bool) -> None:
+        """Whole frames, each in any number of pieces; the list is the wire's from then on. `more`: more would
+        be sent, had there been room."""
 
     def room(self) -> int:
         """Bytes that may be written now without queueing much; `drained` follows when it was 0 or less."""
@@ -64,7 +62,6 @@ class Mux:
         self.loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[Exception | None] = self.loop.create_future()
         self.round_trip = 0.05
-        self.last_heard = self.loop.time()
         self._wire = wire
         self._on_open = on_open
         self._on_message = on_message
@@ -72,16 +69,12 @@ class Mux:
         self._streams: dict[int, MuxStream] = {}
         self._next_stream = first_stream
         self._last_of_peer = -1
-        self._reader = FrameReader()
         self._control: list[bytes | memoryview] = []
         self._schedule: Schedule[MuxStream] = Schedule()
         self._flush_due = False
-        self._round_trips: deque[float] = deque(maxlen=8)
         self._handlers: dict[FrameType, Callable[[Frame], None]] = {
             FrameType.OPEN: self._open_received,
             FrameType.MESSAGE: lambda frame: self._on_message(decode_message(frame.payload)),
-            FrameType.PING: lambda frame: self.send_control(encode(FrameType.PONG, 0, frame.payload)),
-            FrameType.PONG: self._pong_received,
         }
 
     def open(self, opening: Opening, first: bytes = b"") -> MuxStream:
@@ -105,26 +98,32 @@ class Mux:
         """Messages arrive in order; streams opened later arrive after them."""
         self.send_control(encode_message(message))
 
-    def ping(self) -> None:
-        """Asks for a PONG, which renews `last_heard` and measures `round_trip`."""
-        self.send_control(encode(FrameType.PING, 0, _STAMP.pack(self.loop.time())))
-
     def abort(self) -> None:
         """End now: every stream is lost, the wire is aborted."""
         self.wire_lost(None)
 
     # --- what the owner of the wire calls --------------------------------------------------------------
 
-    def feed(self, data: bytes) -> None:
-        """Bytes of the wire, cut anywhere."""
-        self.last_heard = self.loop.time()
+    def received(self, frame: Frame) -> None:
+        """The next frame of the peer's mux. ProtocolError: the wire is of no use any more."""
+        if self.lost.done():
+            return
+        handler = self._handlers.get(frame.type)
+        if handler is not None:
+            handler(frame)
+            return
+        stream = self._streams.get(frame.stream)
+        if stream is None:  # it ended here while this was under way
+            return
         try:
-            for frame in self._reader.feed(data):
-                if self.lost.done():
-                    return
-                self._received(frame)
-        except ProtocolError as error:
-            self.wire_lost(error)
+            self._stream_received(stream, frame)
+        except ProtocolError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a relay's bug must not end the other streams
+            self.loop.call_exception_handler(
+                {"message": f"stream {stream.number} failed", "exception": error}
+            )
+            stream.abort()
 
     def drained(self) -> None:
         """The wire has room again."""
@@ -175,28 +174,11 @@ class Mux:
         self._schedule.run(min(self._wire.room(), BATCH), lambda stream: stream.take(data))
         batch, self._control = self._control, []
         batch += data
+        more = len(self._schedule) > 0
         if batch:
-            self._wire.write(b"".join(batch))
-        if len(self._schedule) and self._wire.room() > 0:
+            self._wire.write(batch, more)
+        if more and self._wire.room() > 0:
             self._wake()
-
-    def _received(self, frame: Frame) -> None:
-        handler = self._handlers.get(frame.type)
-        if handler is not None:
-            handler(frame)
-            return
-        stream = self._streams.get(frame.stream)
-        if stream is None:  # it ended here while this was under way
-            return
-        try:
-            self._stream_received(stream, frame)
-        except ProtocolError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a relay's bug must not end the other streams
-            self.loop.call_exception_handler(
-                {"message": f"stream {stream.number} failed", "exception": error}
-            )
-            stream.abort()
 
     def _stream_received(self, stream: MuxStream, frame: Frame) -> None:
         if frame.type is FrameType.DATA:
@@ -217,10 +199,3 @@ class Mux:
         stream = self._make(frame.stream, Opening.decode(frame.payload))
         stream.on_first()
         self._on_open(stream)
-
-    def _pong_received(self, frame: Frame) -> None:
-        if len(frame.payload) != _STAMP.size:
-            raise ProtocolError("PONG of a wrong length")
-        (sent,) = _STAMP.unpack(frame.payload)
-        self._round_trips.append(max(0.0, self.loop.time() - sent))
-        self.round_trip = min(self._round_trips)

@@ -181,6 +181,10 @@ class ChannelWire:
     def room(self) -> int:
         return self._transport.room()
 
+    def close(self) -> None:
+        """What was written still goes out."""
+        self._transport.close()
+
     def abort(self) -> None:
         self._channel.get_extra_info("connection").abort()
 

@@ -8,6 +8,7 @@ import pytest
 
 from telepresence_sidecar.contract.credit import INITIAL_WINDOW
 from telepresence_sidecar.contract.frames import FrameType, Kind, Opening, encode
+from telepresence_sidecar.contract.link import LinkGone
 from telepresence_sidecar.contract.stream import MuxStream
 from tests.fakes.loop import in_loop, until
 from tests.fakes.sink import Recorder
@@ -71,7 +72,7 @@ async def test_first_bytes_travel_with_the_open() -> None:
     recorder = Recorder()
     pair.at_pod[0].set_protocol(recorder)
     await until(lambda: recorder.received == b"hello")
-    assert pair.laptop_wire.sent == 8 + 6 + len("orders") + len("hello")
+    assert pair.pod_link.received == 8 + 6 + len("orders") + len("hello")
 
 
 @in_loop
@@ -270,13 +271,12 @@ async def test_who_comes_after_the_end_is_told_once() -> None:
 @in_loop
 async def test_what_is_not_the_protocol_ends_the_mux(garbage: bytes) -> None:
     pair = MuxPair()
-    pair.pod.feed(garbage)
+    pair.pod_wire.leg.feed(garbage)
     assert isinstance(pair.pod.lost.result(), ValueError)
-    assert await pair.laptop.lost is None
+    assert isinstance(await pair.laptop.lost, LinkGone)
 
 
 @in_loop
-async def test_a_ping_measures_the_round_trip() -> None:
+async def test_the_round_trip_is_measured() -> None:
     pair = MuxPair()
-    pair.laptop.ping()
     await until(lambda: pair.laptop.round_trip < 0.05)
