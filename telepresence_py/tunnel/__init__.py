@@ -2,7 +2,7 @@
 meet.
 
     interface   what the other rooms use: Tunnel, MuxStream, Splice
-    connection  open_tunnel: dial, shake hands, pin the host key, say hello
+    connection  open_tunnel: dial, shake hands, pin the host key, say hello; again when it breaks
     bridge      trio as guest of an asyncio loop, one thread
 
 It may touch: the network, towards the API server alone. It must not import another room; who dials where is

@@ -72,6 +72,20 @@ async def test_a_refused_offer_is_repeated_with_all_bytes() -> None:
 
 
 @in_loop
+async def test_who_calls_while_the_link_is_down_is_offered_when_it_is_back() -> None:
+    pod = await Pod().start()
+    pod.client_comes()
+    pod.inbound.wait()
+    await pod.call()
+    await pod.held(1)
+    assert pod.pair.pod_link.kept == 0
+    pod.inbound.go_on()
+    await until(lambda: bool(pod.offered))
+    recorder = taken(pod.offered[0])
+    await until(lambda: recorder.received == b"hello")
+
+
+@in_loop
 async def test_an_offer_that_the_link_lost_is_made_to_the_next_client() -> None:
     pod = await Pod().start()
     first = pod.client_comes()

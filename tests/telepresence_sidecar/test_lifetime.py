@@ -81,6 +81,19 @@ async def test_a_deleted_pod_whose_client_goes_ends_at_once() -> None:
 
 
 @in_loop
+async def test_who_waits_for_a_client_that_is_lost_is_forsaken_with_the_deletion_and_not_before() -> None:
+    forsaken: list[bool] = []
+    pod = await Pod().start()
+    lifetime = Lifetime(pod.inbound, grace=60.0, drain_seconds=1.0)
+    lifetime.forsake = lambda: forsaken.append(True)
+    lifetime.client_came()
+    lifetime.client_lost()
+    assert not forsaken
+    lifetime.terminate()
+    assert forsaken
+
+
+@in_loop
 async def test_deletion_lets_connections_finish_but_not_for_long() -> None:
     pod = await Pod().start()
     lifetime = Lifetime(pod.inbound, grace=60.0, drain_seconds=60.0)

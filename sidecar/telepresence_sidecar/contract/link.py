@@ -33,7 +33,10 @@ from .heartbeat import Heartbeat, LinkSilent
 from .pace import Pace
 
 ACK_BYTES, ACK_SECONDS = 64 << 10, 0.005
-"""So much may come, or so much time pass, before it is acknowledged; sooner with whatever goes out anyway."""
+"""So much may come, or so much time pass, before it is acknowledged."""
+
+RIDE_BYTES, RIDE_SECONDS = 16 << 10, 0.002
+"""The same, if something goes out anyway; not with each word, as a word should not be dearer for it."""
 
 CLOSE_SECONDS = 0.5
 """What the last word may take."""
@@ -152,7 +155,9 @@ class Link:
         self._behind: deque[bytes | memoryview] = deque()  # of the kept: what this pipe is still to be given
         self._given = 0
         self._told = 0
+        self._unsaid_since = 0.0
         self._ack_due = False
+        self._wanted = False  # room, which there was not
 
     def carry(self, mux: Carried) -> None:
         self._mux = mux
@@ -197,7 +202,8 @@ class Link:
             if self._behind:
                 self._behind.append(data)
             return
-        if self.received > self._told:
+        now, unsaid = self._loop.time(), self.received - self._told
+        if unsaid and (unsaid >= RIDE_BYTES or now - self._unsaid_since >= RIDE_SECONDS):
             self._told = self.received
             ack = encode_total(FrameType.ACK, self._told)
             frames.insert(0, ack)
@@ -208,12 +214,14 @@ class Link:
         self._keep(data)
         self._given = self._sent
         leg.write(whole)
-        self.pace.sent(self._sent, self._loop.time(), more)
+        self.pace.sent(self._sent, now, more)
 
     def room(self) -> int:
-        if self._leg is None or not self.up or self._behind:
-            return 0
-        return min(self._leg.pipe.room(), self.pace.bound - self._sent + self._acked)
+        room = 0
+        if self._leg is not None and self.up and not self._behind:
+            room = min(self._leg.pipe.room(), self.pace.bound - self._sent + self._acked)
+        self._wanted = room <= 0
+        return room
 
     def abort(self) -> None:
         """It will not be resumed; the other end is told if it can be."""
@@ -235,7 +243,9 @@ class Link:
         """Whatever of it is a whole frame is delivered, and then counted."""
         if leg is not self._leg:
             return
-        leg.last_heard = self._loop.time()
+        leg.last_heard = now = self._loop.time()
+        if self.received == self._told:
+            self._unsaid_since = now
         reader, mux = leg.reader, self._mux
         count = reader.held + len(data)
         try:
@@ -258,7 +268,10 @@ class Link:
 
     def leg_drained(self, leg: Leg) -> None:
         if leg is self._leg and self.up:
-            self._catch_up(leg)
+            if self._behind:
+                self._catch_up(leg)
+            else:
+                self._tell_room()
 
     def leg_lost(self, leg: Leg, reason: Exception | None) -> None:
         if leg is not self._leg:
@@ -304,6 +317,11 @@ class Link:
             leg.write(data)
             self.pace.sent(self._given, self._loop.time(), more=True)
         if not self._behind:
+            self._tell_room()
+
+    def _tell_room(self) -> None:
+        """Who was told of none is told of some."""
+        if self._wanted and self.room() > 0:
             self._mux.drained()
 
     def _end(self, leg: Leg, reason: Exception | None) -> None:
@@ -328,7 +346,7 @@ class Link:
             self._require_possible(total)
             self._drop_kept(total)
             self.pace.acked(total, self._loop.time())
-            self._mux.drained()
+            self._tell_room()
         elif frame.type is FrameType.PING:
             leg.write(encode(FrameType.PONG, 0, frame.payload))
         elif frame.type is FrameType.PONG:

@@ -28,7 +28,13 @@ RATE_ROUNDS = 10
 LEAST_SECONDS = 10.0
 """So long a round trip is remembered for; then the queue is let run empty, and it is measured anew."""
 
-DRAINED_SHARE, DRAINED_FLOOR = 0.5, 128 << 10
+DRAINED_SHARE, DRAINED_FLOOR = 0.75, 128 << 10
+
+WORTH_A_SAMPLE = 16 << 10
+"""Bytes: a sender that says less at a time tells nothing of the link."""
+
+ALIKE = 1.05
+"""Round trips that differ by less confirm each other."""
 
 FIRST_ROUND_TRIP = 0.05
 SHORTEST_ROUND_TRIP = 0.0001
@@ -76,6 +82,8 @@ class Pace:
         if not more:
             self._dry_until = total
         dry = self._dry_until > self._acked
+        if dry and self._sent and total - self._sent[-1].end < WORTH_A_SAMPLE:
+            return
         self._sent.append(_Sent(total, now, self._acked, self._acked_at, self._first_at, dry))
 
     def acked(self, total: int, now: float) -> None:
@@ -83,7 +91,7 @@ class Pace:
         last: _Sent | None = None
         while self._sent and self._sent[0].end <= total:
             last = self._sent.popleft()
-        self._acked, self._acked_at = total, now
+        fresh, self._acked, self._acked_at = total - self._acked, total, now
         if last is None:
             return
         self._first_at = last.at
@@ -91,17 +99,18 @@ class Pace:
             self.measured(now - last.at, now)
         if last.acked >= self._round_end:
             self._round += 1
-            self._round_end = self._end
+            self._round_end = total
             self._look_for_growth(last.dry)
         taken = max(now - last.acked_at, last.at - last.first_at)
         self._rated((total - last.acked) / max(taken, self.round_trip), last.dry)
-        self._set_bound(now)
+        self._set_bound(now, fresh)
 
     def measured(self, round_trip: float, now: float) -> None:
         """Something went out and came back."""
         round_trip = max(round_trip, SHORTEST_ROUND_TRIP)
-        if self._measured_at is None or round_trip <= self.round_trip:
-            self.round_trip, self._measured_at, self._draining = round_trip, now, False
+        if self._measured_at is None or round_trip <= ALIKE * self.round_trip:
+            least = round_trip if self._measured_at is None else min(round_trip, self.round_trip)
+            self.round_trip, self._measured_at, self._draining = least, now, False
         elif self._draining:
             if self._drained_at is not None:
                 self._drained_least = min(self._drained_least, round_trip)
@@ -110,7 +119,7 @@ class Pace:
                     self._draining = False
         elif now - self._measured_at > LEAST_SECONDS:
             self._draining, self._drained_at, self._drained_least = True, None, float("inf")
-        self._set_bound(now)
+        self._set_bound(now, 0)
 
     # --- inside ----------------------------------------------------------------------------------------
 
@@ -135,7 +144,8 @@ class Pace:
         while self._rates[0][0] < self._round - RATE_ROUNDS:
             self._rates.popleft()
 
-    def _set_bound(self, now: float) -> None:
+    def _set_bound(self, now: float, fresh: int) -> None:
+        """It grows by no more than a part of what was acknowledged: a burst would make a queue of its own."""
         product = self._rates[0][1] * self.round_trip if self._rates else 0.0
         if self._draining:
             self.bound = max(DRAINED_FLOOR, min(CEILING, int(DRAINED_SHARE * product)))
@@ -143,4 +153,5 @@ class Pace:
                 self._drained_at = now
         else:
             surplus = FIRST_SURPLUS if self._growing else SURPLUS
-            self.bound = max(FLOOR, min(CEILING, int(surplus * product)))
+            most = self.bound + (fresh if self._growing else fresh // 4)
+            self.bound = max(FLOOR, min(CEILING, int(surplus * product), most))

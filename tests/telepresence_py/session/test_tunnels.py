@@ -90,6 +90,26 @@ def test_nothing_new_leaves_by_a_pod_that_is_going_while_there_is_another():
     bridge.run(main)
 
 
+def test_nothing_new_leaves_by_a_link_that_is_down_while_another_stands():
+    async def main():
+        pods, tunnels = [FakePod(), FakePod()], Tunnels()
+        for number, pod in enumerate(pods):
+            tunnels.add(f"pod-{number}", pod.tunnel())
+            await tunnels.members[number].link_up.wait()
+        first, second = tunnels.members
+        pods[0].cut_link()
+        await first.link_down.wait()
+        assert tunnels.any_live() is second
+        pods[1].cut_link()
+        await second.link_down.wait()
+        assert tunnels.any_live() is first
+        pods[1].mend_link()
+        await second.link_up.wait()
+        assert tunnels.any_live() is second
+
+    bridge.run(main)
+
+
 def test_what_attaches_to_tunnels_hears_of_those_to_come():
     async def main():
         pods, tunnels, heard = [FakePod(), FakePod()], Tunnels(), []
