@@ -21,7 +21,7 @@ from telepresence_py.tunnel.bridge import in_asyncio
 from telepresence_py.tunnel.interface import MuxStream, PodFiles
 from tests.conformance.tunnel_worlds import WORLDS, World, in_time
 from tests.fakes.kubelet import KubeletVolume
-from tests.fakes.loop import settle
+from tests.fakes.loop import at_end, settle
 from tests.fakes.sink import Recorder
 
 
@@ -53,6 +53,7 @@ class EchoServer:
 
     async def start(self) -> int:
         async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            at_end.append(writer.transport.abort)
             while data := await reader.read(65536):
                 writer.write(data)
                 await writer.drain()

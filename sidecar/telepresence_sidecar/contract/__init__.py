@@ -9,7 +9,7 @@ import base64
 import json
 from dataclasses import asdict, dataclass
 
-__version__ = "0.1.0.dev3"
+__version__ = "0.1.0"
 
 PROTOCOL = 2
 """Version of the frames and messages inside the SSH channel; differing ends refuse each other."""

@@ -126,6 +126,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def echo_server() -> int:
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        at_end.append(writer.transport.abort)
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
