@@ -19,12 +19,15 @@ from integration.support.plain_user import plain_user
 from telepresence_py import __version__
 
 from .figures import Figure, tables
+from .growth import growth_figures, memory_figures
+from .plot import svg
 from .stage import Stage, attempted, say
 from .starting import server_version, start_figures
+from .trials import RIVALS
 from .tunnels import tunnel_figures
 from .ways import DIRECT, KUBECTL, OPENSSH
 
-QUICK_SECONDS = 260.0
+QUICK_SECONDS = 280.0
 """Then no more round begins, so that all ends within five minutes."""
 
 
@@ -42,11 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             plain_user(),
             namespace.developer_kubeconfig(),
             options.rivals,
+            options.figures,
             options.quick,
+            options.loss,
             began + QUICK_SECONDS if options.quick else float("inf"),
         )
         for name, measure in _parts(stage, options).items():
             figures += attempted(name, measure)
+    except KeyboardInterrupt:
+        say("stopped; what was measured until then:")
     finally:
         remove_namespace(namespace)
     print(tables(figures), flush=True)
@@ -54,15 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json:
         content = {"about": about, "figures": [figure.as_json() for figure in figures]}
         Path(options.json).write_text(json.dumps(content, indent=2) + "\n")
+    if options.plot:
+        Path(options.plot).write_text(svg(figures, RIVALS[KUBECTL]))
 
 
 def _parts(stage: Stage, options: argparse.Namespace) -> dict[str, Callable[[], list[Figure]]]:
     """By the names of --figures, in their order."""
     every: dict[str, Callable[[], list[Figure]]] = {
-        "start": partial(start_figures, stage, options.rounds or (2 if options.quick else 7)),
-        "tunnel": partial(tunnel_figures, stage, options.rtt, options.rounds or (3 if options.quick else 5)),
+        "start": partial(start_figures, stage, options.rounds or (2 if options.quick else 5)),
+        "memory": partial(memory_figures, stage),
+        "tunnel": partial(tunnel_figures, stage, options.rtt, options.rounds or 3),  # and "session"
+        "growth": partial(growth_figures, stage),
     }
-    return {name: part for name, part in every.items() if name in options.figures}
+    wanted = {"tunnel" if name == "session" else name for name in options.figures}
+    return {name: part for name, part in every.items() if name in wanted}
 
 
 def _about(cluster: Cluster, server: str) -> dict[str, Any]:
@@ -92,7 +104,8 @@ def _lines(path: str, beginning: str = "") -> list[str]:
     return [line for line in Path(path).read_text().splitlines() if line.startswith(beginning)]
 
 
-PARTS = ("start", "tunnel")
+PARTS = ("start", "memory", "tunnel", "session", "growth")
+QUICK_PARTS = PARTS[:3]
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -102,11 +115,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rtt", type=_numbers, help="round trips of the link in milliseconds: 0,20,50")
     parser.add_argument("--rivals", type=_words, help=f"of {KUBECTL},{OPENSSH},{DIRECT}")
-    parser.add_argument("--figures", type=_words, default=PARTS, help=f"of {','.join(PARTS)}")
+    parser.add_argument("--figures", type=_words, help=f"of {','.join(PARTS)}")
+    parser.add_argument(
+        "--loss", type=float, default=0.0, metavar="PERCENT", help="of the link's packets; needs root"
+    )
     parser.add_argument("--rounds", type=int, help="how many")
     parser.add_argument("--json", metavar="FILE", help="write samples and figures there too")
+    parser.add_argument("--plot", metavar="FILE", help="draw the ratios to kubectl's there, as SVG")
     parser.add_argument("--context", metavar="NAME", help="a cluster of yours instead of the project's own")
     options = parser.parse_args(arguments)
+    options.figures = options.figures or (QUICK_PARTS if options.quick else PARTS)
     options.rtt = options.rtt or ([0.0, 50.0] if options.quick else [0.0, 20.0, 50.0])
     options.rivals = options.rivals or ((KUBECTL,) if options.quick else (KUBECTL, OPENSSH, DIRECT))
     return options

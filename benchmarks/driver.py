@@ -76,7 +76,7 @@ async def forward(told: Forwarding) -> None:
             for listening in accepting:
                 listening.close()
             joints.abort()
-            await tunnel.leave()
+            # no goodbye: after one the sidecar would end, and others are still to come
 
 
 def join(joints: Joints, tunnel: Tunnel, port: int, connection: socket.socket) -> None:

@@ -104,7 +104,11 @@ def tables(figures: Sequence[Figure]) -> str:
 
 def table(figures: Iterable[Figure]) -> str:
     """A Markdown table; each value is a median with the least and the most beside it."""
-    rows = [HEADER, *map(_row, figures)]
+    rows: list[tuple[str, ...]] = [HEADER]
+    name = ""
+    for figure in figures:
+        rows.append(_row(figure, is_told=figure.name == name))
+        name = figure.name
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
@@ -116,12 +120,13 @@ def percentile(samples: Iterable[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)]
 
 
-def _row(figure: Figure) -> tuple[str, ...]:
+def _row(figure: Figure, *, is_told: bool) -> tuple[str, ...]:
+    """Name and value of ours are left out when the row above has told them."""
     mark = f"{FAILED}: {figure.failed}" if figure.failed else MISSED if figure.missed else ""
     return (
-        figure.name,
+        "" if is_told else figure.name,
         "" if figure.ratio is None else f"{figure.ratio:.2f}x",
-        _samples(figure.ours, figure.unit),
+        "" if is_told else _samples(figure.ours, figure.unit),
         _samples(figure.theirs, figure.unit),
         figure.rival,
         figure.limit.text(figure.unit),

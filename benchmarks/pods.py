@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +54,20 @@ class TunnelPod:
     fingerprint: str
     word: str
 
-    @cached_property
-    def _sidecar_on_this_machine(self) -> psutil.Process | None:
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if self.word in process.cmdline():
-                    return process
-        return None
-
     def used(self) -> Used:
-        """By the sidecar, as far as this machine can tell; of a cluster elsewhere the pod is asked."""
-        if self._sidecar_on_this_machine is not None:
-            return used_by(self._sidecar_on_this_machine)
-        return used_by_first_process(self.namespace, POD)
+        """By the sidecar; the pod is asked when it does not run on this machine, which takes some time."""
+        sidecar = process_with(self.word)
+        return used_by(sidecar) if sidecar else used_by_first_process(self.namespace, POD)
+
+
+@lru_cache(maxsize=64)
+def process_with(word: str) -> psutil.Process | None:
+    """The process of this machine, in whatever container, that has this argument."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if word in process.cmdline():
+                return process
+    return None
 
 
 def used_by(process: psutil.Process) -> Used:
@@ -146,8 +147,8 @@ def make_tunnel_pod(namespace: Namespace) -> TunnelPod:
     return TunnelPod(namespace, key, address, found, word)
 
 
-def make_node_pod(pod: TunnelPod) -> str:
-    """Its name: in the network of that pod's node, with the load's client."""
+def make_client_pod(pod: TunnelPod, name: str, *, on_node: bool) -> str:
+    """The load's client, in the network of that pod's node, or in one of its own; its name."""
     node = pod.namespace.get("pod", POD)["spec"]["nodeName"]
     waiting = {
         "name": "client",
@@ -158,11 +159,10 @@ def make_node_pod(pod: TunnelPod) -> str:
     }
     spec = {
         "containers": [waiting],
-        "hostNetwork": True,
-        "nodeName": node,
+        **({"hostNetwork": True, "nodeName": node} if on_node else {}),
         "volumes": [{"name": "load", "configMap": {"name": "load"}}],
         "terminationGracePeriodSeconds": 1,
     }
-    pod.namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "node"}, "spec": spec})
-    pod.namespace.kubectl("wait", "--for=condition=Ready", "pod/node", "--timeout=60s", seconds=70)
-    return "node"
+    pod.namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
+    pod.namespace.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s", seconds=70)
+    return name

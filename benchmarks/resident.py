@@ -37,7 +37,8 @@ class Resident:
 def resident_memory(running: Running, pods: Iterable[dict[str, Any]], namespace: Namespace) -> Resident:
     """Of the CLI, its session process and their helpers, and of the sidecars; as root or the same user."""
     laptop = [
-        _sizes(Path(f"/proc/{process.pid}/smaps_rollup").read_text()) for process in _processes(running.pid)
+        _sizes(Path(f"/proc/{process.pid}/smaps_rollup").read_text())
+        for process in processes_of_session(running.pid)
     ]
     sidecars = [_sizes(namespace.in_pod(pod["metadata"]["name"], *IN_POD)) for pod in pods]
     return Resident(
@@ -45,7 +46,7 @@ def resident_memory(running: Running, pods: Iterable[dict[str, Any]], namespace:
     )
 
 
-def _processes(cli: int) -> list[psutil.Process]:
+def processes_of_session(cli: int) -> list[psutil.Process]:
     """The CLI and all below it, but for the command and what that started."""
     top = psutil.Process(cli)
     found = [top, *top.children(recursive=True)]

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import psutil
@@ -17,6 +18,7 @@ from integration.support.plain_user import PlainUser
 
 from .asking import Failed
 from .figures import Figure
+from .pods import TunnelPod, make_tunnel_pod
 
 TROUBLE = (
     AssertionError,
@@ -33,15 +35,22 @@ TROUBLE = (
 
 @dataclass(frozen=True)
 class Stage:
-    """`kubeconfig` is a developer's in the namespace. No round begins that would end after `ends`, a time of
-    the monotonic clock."""
+    """`kubeconfig` is a developer's in the namespace. `loss` is in percent of the link's packets. No round
+    begins that would end after `ends`, a time of the monotonic clock."""
 
     namespace: Namespace
     user: PlainUser
     kubeconfig: dict[str, Any]
     rivals: tuple[str, ...]
+    parts: tuple[str, ...]
     is_quick: bool
+    loss: float = 0.0
     ends: float = field(default=float("inf"))
+
+    @cached_property
+    def pod(self) -> TunnelPod:
+        """Made when it is first asked for; it ends with the namespace."""
+        return make_tunnel_pod(self.namespace)
 
     def rounds(self, most: int, once: Callable[[int], None], name: str) -> None:
         """`once(NUMBER)` from 1 on, as often as there is time for it, but once at least."""

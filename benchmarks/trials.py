@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from .asking import Answer
 from .figures import NO_LIMIT, Figure, Limit, percentile
 from .pods import ECHO, HTTP, SINK, SOURCE
-from .ways import DIRECT, KUBECTL, LINK, OPENSSH, OURS, Way
+from .ways import BESIDE, DIRECT, KUBECTL, LINK, OPENSSH, OURS, Way
 
 RIVALS = {
     KUBECTL: "kubectl port-forward",
     OPENSSH: "ssh over kubectl",
     DIRECT: "no tunnel, on the node",
     LINK: "the link alone",
+    BESIDE: "no tunnel, pod to pod",
 }
 
 
@@ -54,7 +55,11 @@ class Trial:
         before = way.used().seconds
         answer = way.ask(self.do, self.port, **order)
         taken = way.used().seconds - before
-        return {each: taken / each.per(answer) if each.per else each.of(answer) for each in self.metrics}
+        return {
+            each: taken / each.per(answer) if each.per else each.of(answer)
+            for each in self.metrics
+            if way.processes or not each.per
+        }
 
 
 def trials(scale: Scale) -> list[Trial]:
@@ -62,6 +67,16 @@ def trials(scale: Scale) -> list[Trial]:
         *(bulk(do, streams, scale) for streams in (1, 8) for do in ("up", "down")),
         echo(scale),
         *(beside(direction, scale) for direction in ("up", "down")),
+        *(connections(parallel, scale) for parallel in (1, 50)),
+        requests(scale),
+    ]
+
+
+def trials_into(scale: Scale) -> list[Trial]:
+    """What is asked of a server on the laptop."""
+    return [
+        *(bulk(do, 1, scale) for do in ("up", "down")),
+        echo(scale),
         *(connections(parallel, scale) for parallel in (1, 50)),
         requests(scale),
     ]
@@ -102,7 +117,7 @@ def connections(parallel: int, scale: Scale) -> Trial:
 
 
 def requests(scale: Scale) -> Trial:
-    rate = Metric("HTTP requests out, 16 connections", "1/s", lambda answer: answer["rate"])
+    rate = Metric("HTTP requests, 16 connections", "1/s", lambda answer: answer["rate"])
     return Trial("requests", HTTP, {"seconds": scale.seconds}, (rate,))
 
 
@@ -145,15 +160,17 @@ class Samples:
         self.units[metric.name] = metric.unit
         self.values.setdefault(metric.name, {}).setdefault(way, []).append(value)
 
-    def figures(self, group: str, limits: Mapping[tuple[str, str], Limit]) -> list[Figure]:
-        """One for each metric and rival; of rounds in which both could be measured."""
+    def figures(
+        self, group: str, limits: Mapping[tuple[str, str], Limit] | None = None, way: str = OURS
+    ) -> list[Figure]:
+        """One for each metric and rival of that way; of rounds in which both could be measured."""
         found = []
         for name, by_way in self.values.items():
-            ours = by_way.get(OURS, [])
-            for rival in [way for way in by_way if way != OURS] or [""]:
+            ours = by_way.get(way, [])
+            for rival in [name for name in by_way if name in RIVALS] or [""]:
                 theirs = by_way[rival] if rival else ours
                 figure = Figure(name, self.units[name], rival=RIVALS.get(rival, ""), group=group)
-                found.append(_filled(figure, ours, theirs, limits.get((name, rival), NO_LIMIT)))
+                found.append(_filled(figure, ours, theirs, (limits or {}).get((name, rival), NO_LIMIT)))
         return found
 
 

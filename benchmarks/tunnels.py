@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,52 +16,93 @@ from integration.support.namespaces import write_kubeconfig
 from . import ways
 from .asking import Failed
 from .figures import Figure
-from .pods import ECHO, TunnelPod, make_tunnel_pod
+from .loss import losing
+from .openssh import openssh, openssh_back
+from .pods import ECHO
+from .sessions import Session, session
 from .stage import TROUBLE, Stage, attempted, say
-from .trials import Samples, Scale, Trial, limits, trials
-from .ways import DIRECT, KUBECTL, LINK, OURS, Way
+from .trials import Samples, Scale, Trial, limits, trials, trials_into
+from .ways import BESIDE, DIRECT, KUBECTL, LINK, OPENSSH, OURS, SESSION, Way
 
-QUICK, FULL = Scale(64 << 20, 1.2), Scale(192 << 20, 3.0)
+QUICK, FULL = Scale(64 << 20, 1.2), Scale(128 << 20, 2.0)
 SETTLING_SECONDS = 0.05
 
 
 def tunnel_figures(stage: Stage, round_trips: list[float], rounds: int) -> list[Figure]:
-    """A group for each round trip, in milliseconds."""
-    try:
-        pod = make_tunnel_pod(stage.namespace)
-    except TROUBLE as error:
-        return [Figure("the tunnel's pod", "", failed=str(error))]
+    """Groups for each round trip, in milliseconds."""
     found = []
     for round_trip in round_trips:
-        group = f"The tunnel alone, {round_trip:g} ms round trip"
-        found += attempted(group, partial(_by_link, stage, pod, round_trip, rounds), group)
+        name = f"{round_trip:g} ms round trip"
+        found += attempted(name, partial(_by_link, stage, round_trip, rounds), name)
     return found
 
 
-def _by_link(stage: Stage, pod: TunnelPod, round_trip: float, rounds: int) -> list[Figure]:
-    samples = Samples()
+def _by_link(stage: Stage, round_trip: float, rounds: int) -> list[Figure]:
+    out, into = Samples(), Samples()
     scale = QUICK if stage.is_quick else FULL
     with contextlib.ExitStack() as stack:
         kubeconfig = stack.enter_context(kubeconfig_by_link(stage, round_trip))
-        doors = [
-            stack.enter_context(Door(name, opened))
-            for name, opened in _openers(stage, pod, round_trip, kubeconfig)
-        ]
+        doors = [Door(*opener) for opener in _openers(stage, round_trip, kubeconfig)]
+        doors_into = []
+        if "session" in stage.parts:
+            held = _session(stack, stage, kubeconfig)
+            doors.append(Door(SESSION, partial(_out, held, stage)))
+            doors_into = [Door(*opener) for opener in _openers_into(stage, kubeconfig, held)]
+        for door in (*doors, *doors_into):
+            stack.enter_context(door)
 
         def once(number: int) -> None:
             for trial in trials(scale):
-                _try(trial, doors[number % len(doors) :] + doors[: number % len(doors)], samples, stage)
+                _try(trial, _turned(doors, number), out, stage)
+            for trial in trials_into(scale) if doors_into else ():
+                _try(trial, _turned(doors_into, number), into, stage)
             say(f"{round_trip:g} ms, round {number}")
 
         stage.rounds(rounds, once, f"{round_trip:g} ms")
-    return samples.figures(f"The tunnel alone, {round_trip:g} ms round trip", limits(round_trip))
+    link = f"{round_trip:g} ms round trip" + (f", {stage.loss:g} % lost" if stage.loss else "")
+    found = []
+    if "tunnel" in stage.parts:
+        found += out.figures(f"The tunnel alone, {link}", {} if stage.loss else limits(round_trip))
+    if "session" in stage.parts:
+        found += out.figures(f"Out of a session's command, {link}", way=SESSION)
+        found += into.figures(f"Into a session's command, {link}", way=SESSION)
+    return found
+
+
+def _turned(doors: list[Door], number: int) -> list[Door]:
+    """Everybody is the first once."""
+    first = number % len(doors)
+    return doors[first:] + doors[:first]
+
+
+def _session(stack: contextlib.ExitStack, stage: Stage, kubeconfig: str) -> Session | str:
+    """Or why there is none."""
+    try:
+        return stack.enter_context(session(stage, json.loads(Path(kubeconfig).read_text())))
+    except TROUBLE as error:
+        return str(error)
+
+
+@contextlib.contextmanager
+def _out(held: Session | str, stage: Stage) -> Iterator[Way]:
+    if isinstance(held, str):
+        raise Failed(held)
+    yield held.out(stage.pod)
+
+
+@contextlib.contextmanager
+def _into(held: Session | str, stage: Stage) -> Iterator[Way]:
+    if isinstance(held, str):
+        raise Failed(held)
+    with ways.client_in_pod(stage.pod, "asker", on_node=False) as asker:
+        yield held.into(asker)
 
 
 @contextlib.contextmanager
 def kubeconfig_by_link(stage: Stage, round_trip: float) -> Iterator[str]:
     """Path of a developer's kubeconfig; without a round trip the server itself is asked, by no link."""
-    if round_trip:
-        with Link.before_server(stage.kubeconfig) as link:
+    if round_trip or stage.loss:
+        with Link.before_server(stage.kubeconfig) as link, losing(stage.loss, [link.port]):
             link.delay(round_trip)
             yield link.kubeconfig(stage.kubeconfig)
         return
@@ -70,19 +112,30 @@ def kubeconfig_by_link(stage: Stage, round_trip: float) -> Iterator[str]:
         yield str(path)
 
 
-def _openers(
-    stage: Stage, pod: TunnelPod, round_trip: float, kubeconfig: str
-) -> list[tuple[str, Callable[[], AbstractContextManager[Way]]]]:
-    every: dict[str, Callable[[], AbstractContextManager[Way]]] = {
-        OURS: partial(ways.tunnel, pod, kubeconfig),
-        KUBECTL: partial(ways.kubectl, pod, kubeconfig),
-        DIRECT: partial(ways.direct, pod),
-    }
-    found = [(name, opened) for name, opened in every.items() if name == OURS or name in stage.rivals]
-    if round_trip:
-        found = [(name, opened) for name, opened in found if name != DIRECT]
-        found.append((LINK, partial(ways.link_alone, round_trip)))
-    return found
+Opener = tuple[str, Callable[[], AbstractContextManager[Way]]]
+
+
+def _openers(stage: Stage, round_trip: float, kubeconfig: str) -> list[Opener]:
+    every: list[Opener] = [
+        (OURS, lambda: ways.tunnel(stage.pod, kubeconfig)),
+        (KUBECTL, lambda: ways.kubectl(stage.pod, kubeconfig)),
+        (OPENSSH, lambda: openssh(stage.pod, kubeconfig)),
+    ]
+    if round_trip or stage.loss:
+        every.append((LINK, partial(ways.link_alone, round_trip, stage.loss)))
+    else:
+        every.append((DIRECT, lambda: ways.direct(stage.pod)))
+    ours = (OURS,) if "tunnel" in stage.parts else ()
+    return [opener for opener in every if opener[0] in (*ours, LINK, *stage.rivals)]
+
+
+def _openers_into(stage: Stage, kubeconfig: str, held: Session | str) -> list[Opener]:
+    every: list[Opener] = [
+        (SESSION, partial(_into, held, stage)),
+        (OPENSSH, lambda: openssh_back(stage.pod, kubeconfig)),
+        (BESIDE, lambda: ways.beside(stage.pod)),
+    ]
+    return [opener for opener in every if opener[0] in (SESSION, BESIDE, *stage.rivals)]
 
 
 class Door:

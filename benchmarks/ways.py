@@ -22,9 +22,11 @@ from integration.support.waiting import wait_until
 
 from .asking import Answer, Client, Failed, client
 from .driver import Forwarding
-from .pods import LOAD, NOTHING, POD, PORTS, TUNNEL_PORT, TunnelPod, Used, make_node_pod, used_by
+from .loss import losing
+from .pods import LOAD, NOTHING, POD, PORTS, TUNNEL_PORT, TunnelPod, Used, make_client_pod, used_by
 
-OURS, KUBECTL, OPENSSH, DIRECT, LINK = "ours", "kubectl", "openssh", "direct", "link"
+OURS, SESSION = "ours", "session"
+KUBECTL, OPENSSH, DIRECT, LINK, BESIDE = "kubectl", "openssh", "direct", "link", "beside"
 FORWARDING = re.compile(r"^Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)", re.MULTILINE)
 
 
@@ -56,32 +58,52 @@ class Way:
 @contextlib.contextmanager
 def direct(pod: TunnelPod) -> Iterator[Way]:
     """From the network of the pod's node to the pod: a client in a pod without a network of its own."""
-    name = make_node_pod(pod)
-    command = pod.namespace.cluster.kubectl_command(
-        "-n", pod.namespace.name, "exec", "-i", name, "--", "python3", "/load/client.py"
-    )
-    with client(command) as beside:
-        yield Way(DIRECT, beside, pod.address, {port: port for port in PORTS})
+    with client_in_pod(pod, "on-node", on_node=True) as asking:
+        yield Way(DIRECT, asking, pod.address, {port: port for port in PORTS})
 
 
 @contextlib.contextmanager
-def link_alone(round_trip: float) -> Iterator[Way]:
-    """A link of that delay in milliseconds, before a server on this machine."""
+def client_in_pod(pod: TunnelPod, name: str, *, on_node: bool) -> Iterator[Client]:
+    make_client_pod(pod, name, on_node=on_node)
+    command = pod.namespace.cluster.kubectl_command(
+        "-n", pod.namespace.name, "exec", "-i", name, "--", "python3", "/load/client.py"
+    )
+    with client(command) as asking:
+        yield asking
+
+
+@contextlib.contextmanager
+def link_alone(round_trip: float, loss: float) -> Iterator[Way]:
+    """A link of that delay in milliseconds and that loss in percent, before a server on this machine."""
     with contextlib.ExitStack() as stack:
-        first = free_ports(len(PORTS))
-        server = subprocess.Popen(
-            [sys.executable, str(LOAD / "server.py"), str(first)], stdout=subprocess.PIPE
-        )
-        stack.callback(end, server)
-        assert server.stdout is not None
-        stack.callback(server.stdout.close)
-        server.stdout.readline()
         found = {}
-        for number, port in enumerate(PORTS):
-            link = stack.enter_context(Link(("127.0.0.1", first + number)))
+        for port, here in stack.enter_context(server_here()).items():
+            link = stack.enter_context(Link(("127.0.0.1", here)))
             link.delay(round_trip)
             found[port] = link.port
+        stack.enter_context(losing(loss, list(found.values())))
         yield Way(LINK, stack.enter_context(client()), "127.0.0.1", found)
+
+
+@contextlib.contextmanager
+def server_here() -> Iterator[dict[int, int]]:
+    """A server on this machine's loopback: its port for each of the pod's."""
+    first = free_ports(len(PORTS))
+    command = [sys.executable, str(LOAD / "server.py"), str(first)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        try:
+            server.stdout.readline()
+            yield {port: first + number for number, port in enumerate(PORTS)}
+        finally:
+            end(server)
+
+
+@contextlib.contextmanager
+def beside(pod: TunnelPod) -> Iterator[Way]:
+    """From another pod to the pod."""
+    with client_in_pod(pod, "asker", on_node=False) as asker:
+        yield Way(BESIDE, asker, pod.address, {port: port for port in PORTS})
 
 
 @contextlib.contextmanager
@@ -111,8 +133,8 @@ def tunnel(pod: TunnelPod, kubeconfig: str) -> Iterator[Way]:
                 log.seek(0)
                 raise AssertionError(f"the tunnel did not open: {log.read().decode()[-2000:]}")
             ports = {int(port): int(here) for port, here in json.loads(said)["ports"].items()}
-            with client() as beside:
-                yield Way(OURS, beside, "127.0.0.1", ports, (driver,), pod.used)
+            with client() as asking:
+                yield Way(OURS, asking, "127.0.0.1", ports, (driver,), pod.used)
         finally:
             driver.stdin.close()
             end(driver)
@@ -122,8 +144,8 @@ def tunnel(pod: TunnelPod, kubeconfig: str) -> Iterator[Way]:
 @contextlib.contextmanager
 def kubectl(pod: TunnelPod, kubeconfig: str) -> Iterator[Way]:
     """`kubectl port-forward`; what it takes in the pod's node is the kubelet's, and not told."""
-    with port_forward(pod, kubeconfig, PORTS) as (process, ports), client() as beside:
-        yield Way(KUBECTL, beside, "127.0.0.1", ports, (process,))
+    with port_forward(pod, kubeconfig, PORTS) as (process, ports), client() as asking:
+        yield Way(KUBECTL, asking, "127.0.0.1", ports, (process,))
 
 
 @contextlib.contextmanager

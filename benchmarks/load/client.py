@@ -124,6 +124,8 @@ def echo(host: str, port: int, seconds: float, beside: str = "", bulk_port: int 
 
 def ping(connection: socket.socket, seconds: float) -> list[float]:
     connection.setblocking(False)
+    poll = select.poll()  # select(2) would know no descriptor beyond 1023
+    poll.register(connection, select.POLLIN)
     begun: deque[float] = deque()
     round_trips: list[float] = []
     begin = time.monotonic()
@@ -139,7 +141,7 @@ def ping(connection: socket.socket, seconds: float) -> list[float]:
             connection.send(WORD)
             begun.append(now)
             following = max(following + BETWEEN_ECHOES, now)
-        select.select([connection], [], [], max(0.0, 1.0 if is_over else following - time.monotonic()))
+        poll.poll(1000 if is_over else max(0.0, following - time.monotonic()) * 1000)
         try:
             received = connection.recv(4096)
         except BlockingIOError:
@@ -183,6 +185,8 @@ class Sending:
     def run(self, over: threading.Event) -> float:
         began = time.monotonic()
         ended = 0.0
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
         while True:
             if over.is_set() and not ended:
                 ended, moved = time.monotonic(), self._moved
@@ -190,8 +194,8 @@ class Sending:
                 return moved / (ended - began)
             if not ended and not self._out:
                 self._begin()
-            wanted = [self._connection]
-            select.select(wanted, wanted if self._out else [], [], 0.05)
+            poll.modify(self._connection, select.POLLIN | (select.POLLOUT if self._out else 0))
+            poll.poll(50)
             self._write()
             self._read()
 
@@ -343,7 +347,7 @@ def main() -> None:
         order = json.loads(line)
         try:
             answer = ORDERS[order.pop("do")](**order)
-        except OSError as error:
+        except (OSError, ValueError, RuntimeError) as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)
 

@@ -49,6 +49,16 @@ def test_figures_of_a_group_stand_in_one_table_under_its_name():
     assert "| b " in second
 
 
+def test_a_figure_beside_several_rivals_tells_its_own_value_once():
+    rows = [Figure("bulk", "s", (1.0,), rival, (2.0,)) for rival in ("kubectl", "ssh")]
+    first, second = table(rows).splitlines()[2:]
+    assert "| bulk " in first
+    assert "1 s" in first
+    assert "bulk" not in second
+    assert "1 s" not in second
+    assert "0.50x" in second
+
+
 def test_a_percentile_is_a_sample_that_was_taken():
     hundred = [float(number) for number in range(100, 0, -1)]
     assert percentile(hundred, 0.5) == 50
