@@ -24,7 +24,7 @@ from .plot import svg
 from .stage import Stage, attempted, say
 from .starting import server_version, start_figures
 from .trials import RIVALS
-from .tunnels import tunnel_figures
+from .tunnels import ALONE, tunnel_figures
 from .ways import DIRECT, KUBECTL, OPENSSH
 
 QUICK_SECONDS = 280.0
@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         content = {"about": about, "figures": [figure.as_json() for figure in figures]}
         Path(options.json).write_text(json.dumps(content, indent=2) + "\n")
     if options.plot:
-        Path(options.plot).write_text(svg(figures, RIVALS[KUBECTL]))
+        alone = [figure for figure in figures if figure.group.startswith(ALONE)]
+        Path(options.plot).write_text(svg(alone, RIVALS[KUBECTL]))
 
 
 def _parts(stage: Stage, options: argparse.Namespace) -> dict[str, Callable[[], list[Figure]]]:
@@ -121,7 +122,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, help="how many")
     parser.add_argument("--json", metavar="FILE", help="write samples and figures there too")
-    parser.add_argument("--plot", metavar="FILE", help="draw the ratios to kubectl's there, as SVG")
+    parser.add_argument("--plot", metavar="FILE", help="draw the tunnel's ratios to kubectl's there, as SVG")
     parser.add_argument("--context", metavar="NAME", help="a cluster of yours instead of the project's own")
     options = parser.parse_args(arguments)
     options.figures = options.figures or (QUICK_PARTS if options.quick else PARTS)

@@ -29,7 +29,7 @@ class Client:
         self._process = process
         self._in_time = True
         self._text = b""
-        if "ready" not in self._answer(PATIENCE):
+        if "ready" not in self.answer():
             raise Failed("the load's client did not start")
 
     @property
@@ -38,18 +38,21 @@ class Client:
 
     def ask(self, do: str, *, patience: float = PATIENCE, **order: object) -> Answer:
         """Failed when it could not be done; one that was silent for `patience` seconds is of no more use."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps({"do": do, **order}).encode() + b"\n")
-            self._process.stdin.flush()
-        except OSError as error:
-            raise Failed(f"the load's client is gone ({error})") from error
-        answer = self._answer(patience)
+        self.send({"do": do, **order})
+        answer = self.answer(patience)
         if "error" in answer:
             raise Failed(answer["error"])
         return answer
 
-    def _answer(self, seconds: float) -> Answer:
+    def send(self, order: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError as error:
+            raise Failed(f"the load's client is gone ({error})") from error
+
+    def answer(self, seconds: float = PATIENCE) -> Answer:
         assert self._process.stdout is not None
         deadline = time.monotonic() + seconds
         descriptor = self._process.stdout.fileno()

@@ -33,7 +33,7 @@ from telepresence_py.tunnel.connection import open_tunnel
 from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.tunnel.keys import SessionKey
 
-CONNECT_SECONDS = 30.0
+CONNECT_SECONDS = PATIENCE_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def tunnel_of(cluster: Cluster, told: Forwarding) -> AbstractAsyncContextManager
     private = cast(Ed25519PrivateKey, load_ssh_private_key(told.private_key.encode(), None))
     key = SessionKey("", private)
     dial = partial(port_forward_target, cluster, told.pod, told.tunnel_port)
-    return open_tunnel(dial, key, told.fingerprint, CONNECT_SECONDS)
+    return open_tunnel(dial, key, told.fingerprint, CONNECT_SECONDS, PATIENCE_SECONDS)
 
 
 async def forward(told: Forwarding) -> None:

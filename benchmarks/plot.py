@@ -28,7 +28,7 @@ def svg(figures: Iterable[Figure], rival: str) -> str:
         _text(
             LEFT + WIDTH / 2,
             18,
-            f"times better than {rival} (right of 1), least to most of the rounds",
+            f"times better than {rival} (right of 1), least to most of the rounds; | is to be reached",
             "middle",
         ),
         *_axis(TOP + ROW * len(names)),

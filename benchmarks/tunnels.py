@@ -26,6 +26,7 @@ from .ways import BESIDE, DIRECT, KUBECTL, LINK, OPENSSH, OURS, SESSION, Way
 
 QUICK, FULL = Scale(64 << 20, 1.2), Scale(128 << 20, 2.0)
 SETTLING_SECONDS = 0.05
+ALONE = "The tunnel alone"
 
 
 def tunnel_figures(stage: Stage, round_trips: list[float], rounds: int) -> list[Figure]:
@@ -62,7 +63,7 @@ def _by_link(stage: Stage, round_trip: float, rounds: int) -> list[Figure]:
     link = f"{round_trip:g} ms round trip" + (f", {stage.loss:g} % lost" if stage.loss else "")
     found = []
     if "tunnel" in stage.parts:
-        found += out.figures(f"The tunnel alone, {link}", {} if stage.loss else limits(round_trip))
+        found += out.figures(f"{ALONE}, {link}", {} if stage.loss else limits(round_trip))
     if "session" in stage.parts:
         found += out.figures(f"Out of a session's command, {link}", way=SESSION)
         found += into.figures(f"Into a session's command, {link}", way=SESSION)

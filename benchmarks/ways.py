@@ -131,7 +131,7 @@ def tunnel(pod: TunnelPod, kubeconfig: str) -> Iterator[Way]:
             said = driver.stdout.readline()
             if not said:
                 log.seek(0)
-                raise AssertionError(f"the tunnel did not open: {log.read().decode()[-2000:]}")
+                raise Failed(f"the tunnel did not open: {log.read().decode().strip().rpartition(chr(10))[2]}")
             ports = {int(port): int(here) for port, here in json.loads(said)["ports"].items()}
             with client() as asking:
                 yield Way(OURS, asking, "127.0.0.1", ports, (driver,), pod.used)
