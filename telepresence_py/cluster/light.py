@@ -23,7 +23,10 @@ def light_imports() -> Iterator[None]:
     metadata.version = _version  # type: ignore[attr-defined]
     multiprocessing = ModuleType("multiprocessing")
     multiprocessing.cpu_count = os.cpu_count  # type: ignore[attr-defined]
+    request = ModuleType("urllib.request")
+    request.getproxies = dict  # type: ignore[attr-defined]  # which proxy, we have decided already
     stand_ins = {
+        "urllib.request": request,
         "importlib.metadata": metadata,
         "multiprocessing": multiprocessing,
         "typing_extensions": typing,  # which has all of it that Python 3.11 is asked for

@@ -45,10 +45,11 @@ def test_nothing_of_the_stand_ins_stays_behind():
 def test_what_had_stand_ins_is_there_for_others_and_urllib3_still_has_it():
     program = (
         f"{LOAD} import multiprocessing, typing_extensions, urllib3.http2, importlib.metadata as metadata;"
-        "print(multiprocessing.Process.__name__, typing_extensions.__name__,"
+        "import urllib.request;"
+        "print(multiprocessing.Process.__name__, typing_extensions.__name__, urllib.request.urlopen.__name__,"
         " urllib3.http2.version('urllib3') == metadata.version('urllib3'))"
     )
-    assert python(program) == "Process typing_extensions True"
+    assert python(program) == "Process typing_extensions urlopen True"
 
 
 def test_the_whole_library_can_still_be_imported_afterwards():
