@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ QUICK_SECONDS = 280.0
 
 def main(arguments: Sequence[str] | None = None) -> None:
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started is ended, as by ^C
     options = _options(arguments)
     cluster = named_cluster(options.context) if options.context else running_own_cluster()
     namespace = make_namespace(cluster, "bench")

@@ -16,7 +16,7 @@ from integration.support.aftermath import sidecar_pods
 from integration.support.namespaces import Namespace
 from integration.support.product import Product, Running, product_for
 
-from .asking import Client
+from .asking import Client, Failed
 from .pods import LOAD, PORTS, TunnelPod, Used, process_with, used_by
 from .resident import Resident, processes_of_session, resident_memory
 from .stage import Stage, say
@@ -77,7 +77,11 @@ def session(stage: Stage, kubeconfig: dict[str, Any]) -> Iterator[Session]:
     settle(stage.namespace, probe_config_map(), *workload.objects())
     with product_for(stage.user, kubeconfig) as product:
         running = product.start("swap", WORKLOAD, "--", *_command(product), pipe_stdout=True)
-        child = Client(running.process)
+        try:
+            child = Client(running.process)
+        except Failed as error:
+            said = running.err.strip().rpartition("\n")[2]
+            raise Failed(f"the session did not come to its command: {said or error}") from error
         running.wait_in_place(90)
         (pod,) = sidecar_pods(stage.namespace, WORKLOAD)
         try:

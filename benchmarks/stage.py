@@ -52,12 +52,13 @@ class Stage:
         """Made when it is first asked for; it ends with the namespace."""
         return make_tunnel_pod(self.namespace)
 
-    def rounds(self, most: int, once: Callable[[int], None], name: str) -> None:
-        """`once(NUMBER)` from 1 on, as often as there is time for it, but once at least."""
-        longest = 0.0
+    def rounds(self, most: int, once: Callable[[int], None], name: str, share: float = 1.0) -> None:
+        """`once(NUMBER)` from 1 on, as often as that share of the time left allows, but once at least."""
+        longest, now = 0.0, time.monotonic()
+        ends = now + share * (self.ends - now)
         for number in range(1, most + 1):
             began = time.monotonic()
-            if number > 1 and began + longest > self.ends:
+            if number > 1 and began + longest > ends:
                 say(f"{name}: {number - 1} of {most} rounds, for want of time")
                 return
             once(number)

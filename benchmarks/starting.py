@@ -41,6 +41,10 @@ http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
 """
 """Ends as soon as it is told to: how long an original takes is no figure of ours."""
 
+FIRST = "the child runs"
+TELLS = 'echo "$0" >&2; exec "$@"'
+"""As a shell's program: says its own name, and becomes the command."""
+
 WATCHER = """
 import json, sys, time, urllib.request
 last = ""
@@ -61,10 +65,13 @@ while True:
 class Start:
     """Seconds of one round, and the memory while the session was idle.
 
+    `first_instruction` is until the child ran.
+
     `first_answer` is until a client in the cluster heard the local process. `restored` is from the end of the
     child to that of the CLI, `original_answer` to the first answer of an original that the client heard.
     """
 
+    first_instruction: float
     in_place: float
     first_answer: float
     restored: float
@@ -92,6 +99,13 @@ def start_figures(stage: Stage, rounds: int) -> list[Figure]:
     rival, in_place = "kubectl run to Ready", Limit(most_ratio=1.5, most=4.0)
     ours, theirs = zip(*helps, strict=True)
     return [
+        Figure(
+            "swap to the child's first instruction",
+            "s",
+            tuple(s.first_instruction for s in starts),
+            rival,
+            rivals,
+        ),
         Figure("swap to in place", "s", tuple(s.in_place for s in starts), rival, rivals, in_place),
         Figure("swap to first answer", "s", tuple(s.first_answer for s in starts), rival, rivals),
         Figure("child's end to restored", "s", tuple(s.restored for s in starts), rival, rivals),
@@ -126,7 +140,9 @@ def swap_once(namespace: Namespace, product: Product) -> Start:
     with watching(namespace, f"http://{WORKLOAD}/") as watch:
         watch.wait("cluster", time.monotonic() - 1)
         began = time.monotonic()
-        running = product.start("swap", WORKLOAD, "--", *python_probe(product, "http:8080"), pipe_stdout=True)
+        child = ("sh", "-c", TELLS, FIRST, *python_probe(product, "http:8080"))
+        running = product.start("swap", WORKLOAD, "--", *child, pipe_stdout=True)
+        first_instruction = _until_told(running, FIRST) - began
         in_place = _until_told(running, "In place: ") - began
         first_answer = watch.wait("laptop", began) - began
         resident = resident_memory(running, sidecar_pods(namespace, WORKLOAD), namespace)
@@ -137,7 +153,7 @@ def swap_once(namespace: Namespace, product: Product) -> Start:
         restored = time.monotonic() - ended
         assert code == 0, running.err
         original_answer = watch.wait("cluster", ended) - ended
-    return Start(in_place, first_answer, restored, original_answer, resident)
+    return Start(first_instruction, in_place, first_answer, restored, original_answer, resident)
 
 
 def run_rival(namespace: Namespace, image: str) -> float:

@@ -32,13 +32,13 @@ ALONE = "The tunnel alone"
 def tunnel_figures(stage: Stage, round_trips: list[float], rounds: int) -> list[Figure]:
     """Groups for each round trip, in milliseconds."""
     found = []
-    for round_trip in round_trips:
-        name = f"{round_trip:g} ms round trip"
-        found += attempted(name, partial(_by_link, stage, round_trip, rounds), name)
+    for number, round_trip in enumerate(round_trips):
+        name, share = f"{round_trip:g} ms round trip", 1 / (len(round_trips) - number)
+        found += attempted(name, partial(_by_link, stage, round_trip, rounds, share), name)
     return found
 
 
-def _by_link(stage: Stage, round_trip: float, rounds: int) -> list[Figure]:
+def _by_link(stage: Stage, round_trip: float, rounds: int, share: float) -> list[Figure]:
     out, into = Samples(), Samples()
     scale = QUICK if stage.is_quick else FULL
     with contextlib.ExitStack() as stack:
@@ -59,7 +59,7 @@ def _by_link(stage: Stage, round_trip: float, rounds: int) -> list[Figure]:
                 _try(trial, _turned(doors_into, number), into, stage)
             say(f"{round_trip:g} ms, round {number}")
 
-        stage.rounds(rounds, once, f"{round_trip:g} ms")
+        stage.rounds(rounds, once, f"{round_trip:g} ms", share)
     link = f"{round_trip:g} ms round trip" + (f", {stage.loss:g} % lost" if stage.loss else "")
     found = []
     if "tunnel" in stage.parts:
