@@ -23,6 +23,7 @@ def port_forward_target(cluster: Cluster, pod_name: str, pod_port: int) -> WebSo
     scheme = "wss" if url.scheme == "https" else "ws"
     return WebSocketTarget(
         url=urlunsplit((scheme, url.netloc, path, f"ports={pod_port}", "")),
+        port=pod_port,
         headers=way.headers,
         refused=partial(connections.refused, way),
         tls=way.tls,

@@ -53,7 +53,7 @@ class PortMap:
 
 @dataclass(frozen=True)
 class WebSocketTarget:
-    """Where and how to open a WebSocket: the cluster room knows, the tunnel dials.
+    """Where and how to open a port-forward to `port` of a pod: the cluster room knows, the tunnel dials.
 
     `tls` is for a wss URL, `server_name` the name to verify instead of the URL's. `headers` (names may
     repeat) and `proxy` (a URL) carry credentials: never print them. `refused`, which blocks, is to be called
@@ -61,9 +61,9 @@ class WebSocketTarget:
     """
 
     url: str
+    port: int
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     refused: Callable[[], bool] = field(repr=False, default=lambda: False)
-    subprotocols: tuple[str, ...] = ("v4.channel.k8s.io",)
     tls: ssl.SSLContext | None = None
     server_name: str | None = None
     proxy: str | None = field(repr=False, default=None)

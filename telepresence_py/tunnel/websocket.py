@@ -1,8 +1,5 @@
-"""The API server's port-forward over WebSocket (RFC 6455, subprotocol v4.channel.k8s.io) as a byte transport.
-
-The first byte of each message is its channel: 0 data, 1 an error's text. The first message of *each* channel
-carries the port number and is skipped; data may come between the two.
-"""
+"""The API server's port-forward over WebSocket (RFC 6455) as a byte transport. What its messages mean is in
+`speeches`."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import asyncio
 import json
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
@@ -18,11 +15,19 @@ from python_socks import ProxyError
 
 from telepresence_py.model.errors import ClusterUnreachable, NoRights, SessionLost, TelepresenceError
 from telepresence_py.model.network import WebSocketTarget
+from telepresence_py.tunnel.speeches import CHANNEL_PROTOCOL, SPDY_PROTOCOL, Channels, Spdy, Speech
 
 HANDSHAKE_SECONDS = 10.0
-_DATA, _ERROR = 0, 1
+_LARGEST = 1 << 20
+"""Bytes of data in one message."""
+
 _UNSENT_BYTES = 128 << 10
 """What the kernel may hold unsent: more would only stand between a keystroke and the wire."""
+
+
+SUBPROTOCOLS = (SPDY_PROTOCOL, CHANNEL_PROTOCOL)
+"""As we like them best. A server that does not know SPDY in a WebSocket passes both on to the node, which
+takes the other."""
 
 
 class PortForwardBroken(ConnectionError):
@@ -40,15 +45,28 @@ class DialFailed(Exception):
 class _PortForward(asyncio.Transport):
     """The transport; its protocol is told everything by `_Messages`."""
 
-    def __init__(self, websocket: WSTransport) -> None:
+    def __init__(self, websocket: WSTransport, speech: Speech) -> None:
         super().__init__()
         self._websocket = websocket
+        self._speech = speech
         self._tcp = websocket.underlying_transport
         self._closing = False
 
     def write(self, data: Any) -> None:
-        if not self._closing:
-            self._websocket.send(WSMsgType.BINARY, b"\0" + data)
+        self.writelines((data,))
+
+    def writelines(self, list_of_data: Iterable[Any]) -> None:
+        if self._closing:
+            return
+        pieces = list(list_of_data)
+        size = sum(map(len, pieces))
+        if size > _LARGEST:
+            data = b"".join(pieces)
+            for start in range(0, size, _LARGEST):
+                self.write(data[start : start + _LARGEST])
+        else:
+            message = b"".join((self._speech.prefix(size), *pieces))
+            self._websocket.send(WSMsgType.BINARY, message)
 
     def get_write_buffer_size(self) -> int:
         return self._tcp.get_write_buffer_size()
@@ -76,42 +94,53 @@ class _PortForward(asyncio.Transport):
 class _Messages(WSListener):
     """Turns messages into what an asyncio.Protocol hears."""
 
-    def __init__(self, protocol: asyncio.Protocol) -> None:
+    def __init__(self, protocol: asyncio.Protocol, port: int) -> None:
         self._protocol = protocol
-        self._seen: set[int] = set()
-        self._channel = _DATA
+        self._port = port
         self._error = ""
+        self._websocket: WSTransport
+        self._speech: Speech
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         connection = transport.underlying_transport.get_extra_info("socket")
         if connection is not None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
-        self._protocol.connection_made(_PortForward(transport))
+        self._websocket = transport
+        spdy = transport.response.headers.get("Sec-WebSocket-Protocol") == SPDY_PROTOCOL
+        self._speech = Spdy(self._port, self) if spdy else Channels(self)
+        if self._speech.opening:
+            self.reply(self._speech.opening)
+        self._protocol.connection_made(_PortForward(transport, self._speech))
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if self._error:  # what was already read when it broke
             return
-        payload = frame.get_payload_as_memoryview()
-        if frame.msg_type is WSMsgType.BINARY and payload:
-            self._channel = payload[0]
-            if self._channel not in self._seen:
-                self._seen.add(self._channel)
-                return
-            payload = payload[1:]
+        if frame.msg_type is WSMsgType.BINARY or frame.msg_type is WSMsgType.CONTINUATION:
+            continued = frame.msg_type is WSMsgType.CONTINUATION
+            self._speech.heard(frame.get_payload_as_memoryview(), continued)
         elif frame.msg_type is WSMsgType.CLOSE:
             transport.disconnect()
-            return
-        elif frame.msg_type is not WSMsgType.CONTINUATION:
-            return
-        if self._channel == _DATA:
-            self._protocol.data_received(bytes(payload))
-        elif payload:
-            self._error = bytes(payload).decode("utf-8", "replace").strip()
-            transport.disconnect(False)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._protocol.connection_lost(PortForwardBroken(self._error) if self._error else None)
+
+    # --- what the speech calls -----------------------------------------------------------------------
+
+    def data(self, data: bytes) -> None:
+        self._protocol.data_received(data)
+
+    def failed(self, text: str) -> None:
+        self._error = text
+        self._websocket.disconnect(False)
+
+    def ended(self) -> None:
+        self._websocket.disconnect()
+
+    def reply(self, message: bytes) -> None:
+        self._websocket.send(WSMsgType.BINARY, message)
+
+    # --- what picows calls of itself -----------------------------------------------------------------
 
     def pause_writing(self) -> None:
         self._protocol.pause_writing()
@@ -129,11 +158,11 @@ async def connect(
     refused port is told only later: `connection_lost(PortForwardBroken)`.
     """
     protocol = protocol_factory()
-    headers = (*target.headers, ("Sec-WebSocket-Protocol", ", ".join(target.subprotocols)))
+    headers = (*target.headers, ("Sec-WebSocket-Protocol", ", ".join(SUBPROTOCOLS)))
     arguments: dict[str, Any] = {"server_hostname": target.server_name} if target.server_name else {}
     try:
         await ws_connect(
-            lambda: _Messages(protocol),
+            lambda: _Messages(protocol, target.port),
             target.url,
             ssl_context=target.tls,
             extra_headers=headers,

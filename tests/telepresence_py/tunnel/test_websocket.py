@@ -58,7 +58,7 @@ async def api_server(answer: Answer) -> AsyncIterator[WebSocketTarget]:
     server = await ws_create_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
-        yield WebSocketTarget(f"ws://127.0.0.1:{port}/forward?ports=17022", HEADERS)
+        yield WebSocketTarget(f"ws://127.0.0.1:{port}/forward?ports=17022", 17022, HEADERS)
     finally:
         server.close()
 
@@ -85,7 +85,7 @@ async def test_credentials_and_subprotocol_are_sent_and_bytes_pass() -> None:
         assert seen[0].headers["Authorization"] == "Bearer t0ken"
         groups = seen[0].headers.getall("Impersonate-Group")
         assert [group.encode(errors="surrogateescape").decode() for group in groups] == ["dev", "öps"]
-        assert seen[0].headers["Sec-WebSocket-Protocol"] == "v4.channel.k8s.io"
+        assert seen[0].headers["Sec-WebSocket-Protocol"] == ("SPDY/3.1+portforward.k8s.io, v4.channel.k8s.io")
         recorder.transport.close()
         assert await recorder.lost is None
 
@@ -126,6 +126,45 @@ async def test_the_error_channel_ends_the_connection_with_its_text() -> None:
         reason = await recorder.lost
         assert isinstance(reason, PortForwardBroken)
         assert str(reason) == "error forwarding port 17022: connection refused"
+
+
+@in_loop
+async def test_a_server_that_takes_spdy_is_spoken_to_in_spdy() -> None:
+    heard: list[bytes] = []
+
+    class InSpdy(PortForward):
+        def on_ws_connected(self, transport: WSTransport) -> None:
+            self.transport = transport
+
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            if frame.msg_type is WSMsgType.BINARY:
+                heard.append(frame.get_payload_as_bytes())
+                if len(heard) > 1:
+                    self.say(heard[-1])
+                    self.say(b"\0\0\0\1\0\0\0\4gone")
+
+    def answer(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        headers = {"Sec-WebSocket-Protocol": "SPDY/3.1+portforward.k8s.io"}
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), InSpdy())
+
+    async with api_server(answer) as target:
+        recorder = await dialled(target)
+        assert recorder.transport is not None
+        recorder.transport.write(b"hello")
+        assert str(await recorder.lost) == "gone"
+        assert recorder.received == b"hello"
+        assert heard[0].startswith(b"\x80\3\0\1")
+        assert heard[1] == b"\0\0\0\3\0\0\0\5hello"
+
+
+@in_loop
+async def test_a_very_long_write_leaves_in_several_messages() -> None:
+    async with api_server(lambda request: PortForward()) as target:
+        recorder = await dialled(target)
+        assert recorder.transport is not None
+        recorder.transport.writelines([bytes(1 << 20), b"x" * (2 << 20)])
+        await until(lambda: len(recorder.received) == 3 << 20)
+        assert recorder.received.count(b"x") == 2 << 20
 
 
 def refusing(status: HTTPStatus, message: str) -> Answer:
