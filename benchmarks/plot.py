@@ -26,7 +26,7 @@ def svg(figures: Iterable[Figure], rival: str) -> str:
         'font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
         _text(
-            LEFT + WIDTH / 2,
+            (LEFT + WIDTH + MARGIN) / 2,
             18,
             f"times better than {rival} (right of 1), least to most of the rounds; | is to be reached",
             "middle",

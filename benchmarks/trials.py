@@ -163,15 +163,27 @@ class Samples:
     def figures(
         self, group: str, limits: Mapping[tuple[str, str], Limit] | None = None, way: str = OURS
     ) -> list[Figure]:
-        """One for each metric and rival of that way; of rounds in which both could be measured."""
-        found = []
+        """One for each metric and rival of that way, of rounds in which both could be measured. Who never
+        could be has one row for all."""
+        if reason := self._never(way):
+            return [Figure("all of it", "", group=group, failed=reason)]
+        absent = {rival: reason for rival in RIVALS if (reason := self._never(rival))}
+        found = [
+            Figure("all of it", "", rival=RIVALS[rival], group=group, failed=reason)
+            for rival, reason in absent.items()
+        ]
         for name, by_way in self.values.items():
             ours = by_way.get(way, [])
-            for rival in [name for name in by_way if name in RIVALS] or [""]:
+            for rival in [each for each in by_way if each in RIVALS and each not in absent] or [""]:
                 theirs = by_way[rival] if rival else ours
                 figure = Figure(name, self.units[name], rival=RIVALS.get(rival, ""), group=group)
                 found.append(_filled(figure, ours, theirs, (limits or {}).get((name, rival), NO_LIMIT)))
         return found
+
+    def _never(self, way: str) -> str:
+        """Why that way has no value at all, or nothing when it has one, or was not tried."""
+        values = [value for by_way in self.values.values() for value in by_way.get(way, [])]
+        return "" if any(not isinstance(each, str) for each in values) else str(next(iter(values), ""))
 
 
 def _filled(

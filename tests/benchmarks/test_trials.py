@@ -4,6 +4,7 @@ from benchmarks.trials import Metric, Samples, Scale, limits, trials
 from benchmarks.ways import KUBECTL, LINK, OURS, SESSION
 
 RATE = Metric("bulk", "MB/s", lambda answer: answer["rate"])
+OTHER = Metric("other", "s", lambda answer: answer["seconds"])
 SCALE = Scale(1 << 20, 1.0)
 
 
@@ -23,9 +24,24 @@ def test_only_rounds_in_which_both_were_measured_count():
 
 
 def test_a_figure_without_any_round_tells_why():
-    (figure,) = samples(["no answer"], [2.0]).figures("0 ms")
-    assert figure.failed == "no answer"
-    assert figure.ours == ()
+    found = samples(["no answer"], [2.0])
+    found.add(OTHER, OURS, 1.0)
+    bulk, other = found.figures("0 ms")
+    assert (bulk.failed, bulk.ours) == ("no answer", ())
+    assert (other.failed, other.ours) == ("", (1.0,))
+
+
+def test_a_way_that_never_was_open_has_one_row_for_all():
+    found = samples(["not open"], [2.0])
+    found.add(OTHER, OURS, "not open")
+    (figure,) = found.figures("0 ms")
+    assert figure.failed == "not open"
+
+
+def test_a_rival_that_never_was_open_has_one_row_and_loses_us_no_figure():
+    row, figure = samples([3.0], ["not open"]).figures("0 ms")
+    assert (row.rival, row.failed) == ("kubectl port-forward", "not open")
+    assert (figure.ours, figure.rival, figure.failed) == ((3.0,), "", "")
 
 
 def test_a_figure_without_a_rival_has_our_samples():
