@@ -94,9 +94,8 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
     enter_user_namespace()
     enter_other_namespaces(view.hostname)
     with taking(Step.INIT):
-        first = become_first()
+        first = become_first(lambda pid: _say(control, encode(Born(pid))))
     if first:
-        control.send(encode(Born(first)))
         os._exit(0)
     sockets, notices = network.bring_up(view.addresses, view.helper_ports)
     diagnoses = diagnosis.open_wire()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from telepresence_py.process.kernel import (
@@ -23,18 +24,26 @@ _NO_PROC = "the command sees the laptop's /proc, with other process ids than its
 _LOOK_AGAIN_SECONDS = 0.005
 
 
-def become_first() -> int:
+def become_first(announce: Callable[[int], None]) -> int:
     """Clone the first process beside us; to be called after unshare(CLONE_NEWPID), by a single thread.
 
-    Returns as fork does: in the first process, a child of our parent's, 0. That one is told of the parent's
-    end by SIGTERM, has no children to wait for, and from inside no signal can harm it.
+    Returns as fork does: in the first process, a child of our parent's, 0; not before the other one has
+    announced its pid. It is told of the parent's end by SIGTERM, has no children to wait for, and from
+    inside no signal can harm it.
     """
+    announced, told = os.pipe()
     pid = clone_sibling()
-    if pid == 0:
+    os.close(announced if pid else told)
+    if pid:
+        announce(pid)
+        os.close(told)
+    else:
         if os.getpid() != 1:
             raise OSError(0, "it is not the first one")
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # then the kernel reaps: wait(2)
         die_with_parent(signal.SIGTERM)
+        os.read(announced, 1)
+        os.close(announced)
     return pid
 
 

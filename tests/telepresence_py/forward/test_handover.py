@@ -107,6 +107,7 @@ def test_nothing_is_told_or_sent_before_the_child_accepts(host: str) -> None:
                 stream = served.connect_in(80, b"GET /")
                 await trio.sleep(IGNORED)
                 assert not stream.opened.done()
+                await trio.lowlevel.wait_readable(server)
                 with server.accept()[0] as connection:
                     with pytest.raises(BlockingIOError):
                         connection.recv(100, socket.MSG_DONTWAIT)

@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -123,6 +124,28 @@ def test_leaving_ends_everything_inside(user: str) -> None:
         return is_over(reading)
 
     assert run_trio_as(user, main)
+
+
+@each_user
+def test_a_first_process_that_is_faster_than_its_announcement_waits_for_it(
+    user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    become_first = agent.become_first
+
+    def with_a_slow_voice(announce: Callable[[int], None]) -> int:
+        def later(pid: int) -> None:
+            time.sleep(0.3)  # a busy machine
+            announce(pid)
+
+        return become_first(later)
+
+    monkeypatch.setattr(agent, "become_first", with_a_slow_voice)
+
+    async def main() -> list[int]:
+        async with entered(view()) as inside:
+            return await joined(inside, pids_inside)
+
+    assert run_trio_as(user, main) == [1, 2]
 
 
 def pids_inside() -> list[int]:
