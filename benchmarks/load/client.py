@@ -34,6 +34,8 @@ PATIENCE = 60.0
 AHEAD, PORTION = 32 << 20, 1 << 20
 BETWEEN_ECHOES = 0.005
 WARM_UP = 0.5
+MOST_CONNECTIONS = 8000
+"""One after the other or at once: the ports of ended ones are not free again for a minute."""
 
 
 def connect(host: str, port: int) -> socket.socket:
@@ -263,15 +265,17 @@ class Asking:
 
     def run(self, seconds: float, parallel: int) -> Answer:
         began = time.monotonic()
+        counted, until = 0, began
         for _ in range(parallel):
             self._connect()
         while self._clients:
-            now = time.monotonic()
-            if now - began > seconds + PATIENCE:
+            elapsed = time.monotonic() - began
+            if elapsed > seconds + PATIENCE:
                 raise TimeoutError("no answer came any more")
+            goes_on = elapsed < seconds and (self._stays or len(self.round_trips) < MOST_CONNECTIONS)
             for descriptor, happened in self._epoll.poll(1):
-                self._serve(descriptor, happened, time.monotonic() - began < seconds)
-            if now - began < seconds:
+                self._serve(descriptor, happened, goes_on)
+            if goes_on:
                 counted, until = len(self.round_trips), time.monotonic()
         return {"round_trips": self.round_trips, "rate": counted / (until - began)}
 
@@ -279,20 +283,22 @@ class Asking:
         began = time.monotonic()
         client = socket.socket()
         client.setblocking(False)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.connect_ex(self._address)
+        try:
+            client.send(self._request)  # on loopback it is connected already
+            awaited = select.EPOLLIN
+        except BlockingIOError:
+            awaited = select.EPOLLOUT
         self._clients[client.fileno()] = client, began, 0
-        self._epoll.register(client.fileno(), select.EPOLLOUT)
+        self._epoll.register(client.fileno(), awaited)
 
     def _serve(self, descriptor: int, happened: int, goes_on: bool) -> None:
         client, began, size = self._clients[descriptor]
         if happened & select.EPOLLOUT:
-            if error := client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                raise OSError(error, os.strerror(error))
-            client.send(self._request)
+            client.send(self._request)  # an error of connect is told here
             self._epoll.modify(descriptor, select.EPOLLIN)
             return
-        received = client.recv(65536)
+        received = client.recv(4096)
         if not received:
             raise ConnectionResetError(errno.ECONNRESET, "it ended before the answer")
         size += len(received)
@@ -305,9 +311,8 @@ class Asking:
             self._clients[descriptor] = client, now, 0
             client.send(self._request)
             return
-        self._epoll.unregister(descriptor)
         del self._clients[descriptor]
-        client.close()
+        client.close()  # and so it is no longer waited for
         if goes_on:
             self._connect()
 

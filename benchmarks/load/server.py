@@ -11,12 +11,16 @@ FIRST_PORT + 3 HTTP/1.1: each request is answered by 128 bytes; connections are 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import resource
+import select
 import signal
+import socket
 import sys
-from collections.abc import Callable
 
 PIECE = memoryview(bytes(256 << 10))
+AT_ONCE = 64
 BODY = b"x" * 128
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(BODY) + BODY
 
@@ -27,19 +31,6 @@ class Connected(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-
-
-class Echo(Connected):
-    def data_received(self, data: bytes) -> None:
-        self.transport.write(data)
-
-
-class Http(Connected):
-    _begun = b""
-
-    def data_received(self, data: bytes) -> None:
-        *requests, self._begun = (self._begun + data).split(b"\r\n\r\n")
-        self.transport.write(ANSWER * len(requests))
 
 
 class Sink(asyncio.BufferedProtocol):
@@ -99,19 +90,90 @@ class Source(Connected):
             self.transport.write(piece)
 
 
-KINDS: tuple[Callable[[], asyncio.BaseProtocol], ...] = (Echo, Sink, Source, Http)
+class Answering:
+    """Echo and HTTP, in a process of their own so that bulk is not in their way: the load shall cost little.
+
+    Connections are blocking, as only what is there is read and little is answered.
+    """
+
+    def __init__(self, echo: socket.socket, http: socket.socket, parent: int) -> None:
+        self._listeners = {echo.fileno(): echo, http.fileno(): http}
+        self._http = http.fileno()
+        self._parent = parent
+        self._begun: dict[int, bytes] = {}
+        """By the descriptors of HTTP connections: of a head that is not whole yet."""
+        self._epoll = select.epoll()
+        for descriptor in (*self._listeners, parent):
+            self._epoll.register(descriptor, select.EPOLLIN)
+
+    def run(self) -> None:
+        """Until the other end of `parent`, a pipe, is closed."""
+        while True:
+            for descriptor, _ in self._epoll.poll():
+                if descriptor in self._listeners:
+                    self._accept(descriptor)
+                elif descriptor == self._parent:
+                    return
+                else:
+                    self._serve(descriptor)
+
+    def _accept(self, listener: int) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            for _ in range(AT_ONCE):
+                descriptor = self._listeners[listener].accept()[0].detach()
+                self._epoll.register(descriptor, select.EPOLLIN)
+                if listener == self._http:
+                    self._begun[descriptor] = b""
+
+    def _serve(self, descriptor: int) -> None:
+        try:
+            data = os.read(descriptor, 65536)
+            if data:
+                os.write(descriptor, self._answer(descriptor, data))
+                return
+        except OSError:
+            pass
+        self._begun.pop(descriptor, None)
+        os.close(descriptor)
+
+    def _answer(self, descriptor: int, data: bytes) -> bytes:
+        if descriptor not in self._begun:
+            return data
+        *requests, self._begun[descriptor] = (self._begun[descriptor] + data).split(b"\r\n\r\n")
+        return ANSWER * len(requests)
 
 
-async def serve(first_port: int) -> None:
+def listen(port: int) -> socket.socket:
+    """What it accepts has its settings."""
+    listener = socket.create_server(("0.0.0.0", port), backlog=4096)
+    listener.setblocking(False)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+async def serve(sink: socket.socket, source: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    for number, kind in enumerate(KINDS):
-        await loop.create_server(kind, "0.0.0.0", first_port + number, backlog=4096)
+    await loop.create_server(Sink, sock=sink)
+    await loop.create_server(Source, sock=source)
     print("serving", flush=True)
     await asyncio.Event().wait()
 
 
-if __name__ == "__main__":
+def main(first_port: int) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    asyncio.run(serve(int(sys.argv[1])))
+    echo, sink, source, http = (listen(first_port + number) for number in range(4))
+    parent, held = os.pipe()
+    if not os.fork():
+        os.close(held)
+        Answering(echo, http, parent).run()
+        os._exit(0)
+    os.close(parent)
+    echo.close()
+    http.close()
+    asyncio.run(serve(sink, source))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
