@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from dataclasses import dataclass, field
@@ -15,6 +16,16 @@ from telepresence_py.cluster.light import urllib3
 from telepresence_py.cluster.tls import proxy_tls, server_tls
 from telepresence_py.model.errors import ClusterUnreachable
 from telepresence_py.model.plugin import RunPlugin
+
+# without them a laptop that has got another address would wait for its watches' SILENCE_SECONDS
+_NOTICES_ITS_END = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 4),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000),
+]
+"""A TCP connection that has died in silence, within 10 s: tcp(7)."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,10 @@ def _open_pool(access: Access, tls: ssl.SSLContext | None, tls_of_proxy: ssl.SSL
     if access.cluster.insecure:  # the user has said so
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     pool = library.connections(settings).pool_manager
+    pool.connection_pool_kw["socket_options"] = [
+        *urllib3.connection.HTTPConnection.default_socket_options,
+        *_NOTICES_ITS_END,
+    ]
     if tls is not None:
         pool.connection_pool_kw["ssl_context"] = tls
     return pool

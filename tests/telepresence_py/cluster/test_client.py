@@ -91,6 +91,30 @@ def test_a_watch_ends_at_once_when_cancelled(tmp_path, cluster):
     assert run(tmp_path, cluster.url, watch)
 
 
+def test_a_watch_notices_within_ten_seconds_that_its_connection_is_dead(tmp_path, cluster, monkeypatch):
+    """As after a change of the laptop's address: nobody tells, so the kernel must ask."""
+    opened_sockets = []
+    open_lines = Exchange.open_lines
+
+    def noted(*asked):
+        lines = open_lines(*asked)
+        opened_sockets.append(lines._socket.dup())
+        return lines
+
+    monkeypatch.setattr(Exchange, "open_lines", noted)
+    cluster.logs["p"] = "one"
+    run(tmp_path, cluster.url, lambda opened: opened.follow(Call("get", PODS, "p", "log"), lambda line: True))
+    with opened_sockets[0] as connection:
+        idle, pause, count = (
+            connection.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        )
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert idle + pause * count <= 10
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 10_000
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_watch_that_is_cancelled_before_the_server_answers_leaves_no_connection(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(DEADLINE_SECONDS)
