@@ -180,16 +180,23 @@ async def test_a_port_that_refuses_is_told_as_gone_and_then_as_back() -> None:
         assert tunnel.told == [{80}, set(), {80}]
 
 
-@in_session
-async def test_a_child_that_just_began_to_listen_is_reached_before_the_next_look() -> None:
-    child = Child()
-    with child.listens(seen=False) as server:
-        mapped = port_of(server)
-        async with served(child, mapped) as (inbound, tunnel):
-            await trio.sleep(0.02)
-            child.listening[mapped.child_port] = frozenset({POD})
-            assert await opened(tunnel.connect_in(80)) == 0
-            assert inbound.served == {80}
+def test_a_child_that_just_began_to_listen_is_reached_before_the_next_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inbound_module, "EAGER_SECONDS", 60.0)
+
+    @in_session
+    async def reached() -> None:
+        child = Child()
+        with child.listens(seen=False) as server:
+            mapped = port_of(server)
+            async with served(child, mapped) as (inbound, tunnel):
+                await trio.sleep(2 * inbound_module.FRESH_SECONDS)
+                child.listening[mapped.child_port] = frozenset({POD})
+                assert await opened(tunnel.connect_in(80)) == 0
+                assert inbound.served == {80}
+
+    reached()
 
 
 @in_session
