@@ -20,6 +20,7 @@ HERE = Path(__file__).parent
 PYTHON_PROBE = HERE / "probe.py"
 SHELL_PROBE = HERE / "probe.sh"
 LOAD = HERE / "load.py"
+FLOW = HERE / "flow.py"
 
 
 class ProbeError(Exception):

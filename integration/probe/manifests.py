@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from integration.probe.asking import LOAD, PYTHON_PROBE
+from integration.probe.asking import FLOW, LOAD, PYTHON_PROBE
 
 Object = dict[str, Any]
 
@@ -105,7 +105,7 @@ class Workload:
 
 
 def probe_config_map() -> Object:
-    return config_map("probe", {"probe.py": PYTHON_PROBE.read_text(), "load.py": LOAD.read_text()})
+    return config_map("probe", {path.name: path.read_text() for path in (PYTHON_PROBE, LOAD, FLOW)})
 
 
 def config_map(name: str, data: dict[str, str]) -> Object:

@@ -95,6 +95,10 @@ class Link:
         """The end of `stall`."""
         self._order("go")
 
+    def strand(self) -> None:
+        """The connections that stand are a black hole for good; those that come later are not."""
+        self._order("strand")
+
     def refuse(self) -> None:
         """New connections are refused; those that stand live on."""
         self._order("refuse")

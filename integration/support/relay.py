@@ -17,7 +17,7 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -96,6 +96,7 @@ class Connection:
         self.upstream.connect_ex(address)  # writable when it is connected; an error shows at the first read
         self.pipes = (Pipe(client, self.upstream), Pipe(self.upstream, client))
         self.pipes[0].is_blocked = True
+        self.is_stranded = False
 
     def interest(self, side: socket.socket) -> int:
         wanted = 0
@@ -121,6 +122,7 @@ class Relay:
         self._target, self._orders, self._say = target, orders, say
         self._one_way = 0.0
         self._stalled = self._over = False
+        self._stranded: list[Connection] = []
         self._text = b""
         self._epoll = select.epoll()
         self._by_side: dict[int, tuple[Connection, socket.socket]] = {}
@@ -189,7 +191,7 @@ class Relay:
         while self._timers and self._timers[0][0] <= now:
             _, _, pipe, connection = heapq.heappop(self._timers)
             pipe.is_scheduled = False
-            if pipe.sink.fileno() < 0:
+            if pipe.sink.fileno() < 0 or connection.is_stranded:
                 continue
             try:
                 pipe.write()
@@ -225,10 +227,13 @@ class Relay:
             self._epoll.modify(descriptor, mask)
 
     def _drop(self, connection: Connection, *, reset: bool) -> None:
+        self._forget(connection)
+        connection.close(reset=reset)
+
+    def _forget(self, connection: Connection) -> None:
         for side in (connection.client, connection.upstream):
             self._await(side.fileno(), 0)
             del self._by_side[side.fileno()]
-        connection.close(reset=reset)
 
     # --- orders ------------------------------------------------------------------------------------------
 
@@ -244,8 +249,9 @@ class Relay:
             case ["delay", milliseconds]:
                 self._one_way = float(milliseconds) / 2000
             case ["cut"]:
-                for connection in {id(each): each for each in self._connections()}.values():
-                    self._drop(connection, reset=True)
+                self._cut()
+            case ["strand"]:
+                self._strand()
             case ["stall"] if not self._stalled:
                 self._stalled = True
                 for descriptor in self._masks:
@@ -264,8 +270,18 @@ class Relay:
                 return f"unknown order: {' '.join(words)}"
         return "ok"
 
-    def _connections(self) -> Iterator[Connection]:
-        return (connection for connection, _ in list(self._by_side.values()))
+    def _cut(self) -> None:
+        for connection in self._connections():
+            self._drop(connection, reset=True)
+
+    def _strand(self) -> None:
+        for connection in self._connections():
+            self._forget(connection)
+            connection.is_stranded = True
+            self._stranded.append(connection)
+
+    def _connections(self) -> list[Connection]:
+        return list({id(connection): connection for connection, _ in self._by_side.values()}.values())
 
     def _refuse(self) -> None:
         if self._listener is not None:
