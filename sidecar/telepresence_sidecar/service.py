@@ -9,7 +9,7 @@ from typing import Any
 
 from .contract import CONNECTED_LOG_PREFIX, LOST_LOG_PREFIX, PROTOCOL
 from .contract.frames import FrameType, Kind, ProtocolError, encode, encode_message
-from .contract.link import Leg, Link, Pipe, parse_claim
+from .contract.link import Leg, Link, Pipe, bulk_name, is_bulk, parse_claim
 from .contract.messages import (
     Goodbye,
     HandedOver,
@@ -49,6 +49,7 @@ class Service:
         self._log = log
         self._mux: Mux | None = None
         self._link: Link | None = None
+        self._bulk: Link | None = None
         self._connected = False
         self._tasks: set[asyncio.Task[None]] = set()
         lifetime.forsake = self.detach
@@ -61,9 +62,12 @@ class Service:
             return None
         try:
             name, received = parse_claim(claim)
-            if self._link is not None and self._link.name == name:
-                return self._link.resume(pipe, received)
-            if received:
+            for link in (self._link, self._bulk):
+                if link is not None and link.name == name:
+                    return link.resume(pipe, received)
+            if self._link is not None and self._mux is not None and name == bulk_name(self._link.name):
+                return self._new_lane(self._mux, name).resume(pipe, received)
+            if received or is_bulk(name):
                 raise ProtocolError("a link that is not known")
         except ValueError:
             pipe.write(encode(FrameType.GONE, 0))
@@ -71,16 +75,24 @@ class Service:
         return self._new_client(name).resume(pipe, 0)
 
     def _new_client(self, name: str) -> Link:
-        replaced, self._mux, self._link = self._mux, None, None
+        replaced, self._mux, self._link, self._bulk = self._mux, None, None, None
         if replaced is not None:
             replaced.abort()
         link = Link(name, lambda: self._up(mux), lambda reason: self._down(mux, reason))
         mux = Mux(link, 2, self._opened, lambda fields: self._heard(mux, fields), memory=MEMORY)
-        link.carry(mux)
+        link.carry(mux.first_lane)
         self._mux, self._link = mux, link
         mux.lost.add_done_callback(lambda lost: self._lost(mux, lost.result()))
         self._inbound.client(mux)
         mux.send_message(self._hello())
+        return link
+
+    def _new_lane(self, mux: Mux, name: str) -> Link:
+        """The client wants another for what is much; whether it is there is told by its first."""
+        link = self._bulk = Link(name)
+        lane = mux.new_lane(link)
+        link.carry(lane)
+        mux.use(lane)
         return link
 
     def _hello(self) -> dict[str, object]:
@@ -110,7 +122,7 @@ class Service:
         if mux is not self._mux:  # replaced, or it said goodbye
             return
         assert self._link is not None
-        self._mux = self._link = None
+        self._mux = self._link = self._bulk = None
         self._inbound.client(None)
         self._client_lost(reason)
 
@@ -140,7 +152,7 @@ class Service:
             raise ProtocolError(f"{type(message).__name__} is not for the pod")
 
     def _leave(self, mux: Mux) -> None:
-        self._mux = self._link = None
+        self._mux = self._link = self._bulk = None
         self._inbound.client(None)
         self._log.of_session(f"{LOST_LOG_PREFIX} (it said goodbye)")
         mux.send_message(to_json(Goodbye()))

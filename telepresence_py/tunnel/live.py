@@ -121,12 +121,14 @@ class LiveTunnel:
     # --- what the mux and the link call ------------------------------------------------------------------
 
     def on_link_up(self) -> None:
-        self.link_down = trio.Event()
-        self.link_up.set()
+        if not self.link_up.is_set():
+            self.link_down = trio.Event()
+            self.link_up.set()
 
     def on_link_down(self) -> None:
-        self.link_up = trio.Event()
-        self.link_down.set()
+        if not self.link_down.is_set():
+            self.link_up = trio.Event()
+            self.link_down.set()
 
     def on_open(self, stream: MuxStream) -> None:
         opening = stream.opening

@@ -117,8 +117,8 @@ class MuxPair:
             lambda stream: self.on_open_at_pod(stream),  # noqa: PLW0108 - assigned later
             lambda fields: self.on_message_at_pod(fields),  # noqa: PLW0108 - assigned later
         )
-        self.laptop_link.carry(self.laptop)
-        self.pod_link.carry(self.pod)
+        self.laptop_link.carry(self.laptop.first_lane)
+        self.pod_link.carry(self.pod.first_lane)
         self.connect()
 
     def connect(self) -> None:
@@ -129,3 +129,20 @@ class MuxPair:
 
     def cut(self) -> None:
         self.laptop_wire.abort()
+
+    def widen(self) -> None:
+        """A second lane for both, over a pipe of its own."""
+        self.laptop_bulk, self.pod_bulk = Link("1-bulk"), Link("1-bulk")
+        for mux, link in ((self.laptop, self.laptop_bulk), (self.pod, self.pod_bulk)):
+            lane = mux.new_lane(link)
+            link.carry(lane)
+            mux.use(lane)
+        self.connect_bulk()
+
+    def connect_bulk(self) -> None:
+        self.laptop_bulk_wire, self.pod_bulk_wire = MemoryPipe.pair(self._dice, self._capacity)
+        self.laptop_bulk_wire.leg = self.laptop_bulk.attach(self.laptop_bulk_wire)
+        self.pod_bulk_wire.leg = self.pod_bulk.resume(self.pod_bulk_wire, self.laptop_bulk.received)
+
+    def cut_bulk(self) -> None:
+        self.laptop_bulk_wire.abort()

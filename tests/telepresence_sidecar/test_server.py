@@ -129,7 +129,9 @@ async def test_a_link_goes_on_where_it_was_over_another_connection() -> None:
                 assert decode_message((await next_frame(reader)).payload)["is"] == "Goodbye"
 
 
-@pytest.mark.parametrize("claim", ["two 17", "one 999999", "one -1", "nonsense", "one two three"])
+@pytest.mark.parametrize(
+    "claim", ["two 17", "one 999999", "one -1", "nonsense", "one two three", "two-bulk 0", "one-bulk 5"]
+)
 @in_loop
 async def test_a_link_that_cannot_go_on_is_refused_and_the_other_lives(claim: str) -> None:
     with sidecar_process(LINE) as sidecar:
@@ -141,6 +143,18 @@ async def test_a_link_that_cannot_go_on_is_refused_and_the_other_lives(claim: st
             await next_frame(reader)
             writer.write(encode_message({"is": "Leave"}))
             assert decode_message((await next_frame(reader)).payload)["is"] == "Goodbye"
+
+
+@in_loop
+async def test_a_second_link_for_what_is_much_lives_and_ends_with_the_first() -> None:
+    with sidecar_process(LINE) as sidecar:
+        async with login(sidecar) as first, login(sidecar) as bulk, login(sidecar) as another:
+            _, reader = await claimed(first, "one 0")
+            assert (await next_frame(reader)).type is FrameType.WELCOME
+            _, bulk_reader = await claimed(bulk, "one-bulk 0")
+            assert (await next_frame(bulk_reader)).type is FrameType.WELCOME
+            await claimed(another, "two 0")
+            assert (await next_frame(bulk_reader)).type is FrameType.GONE
 
 
 @in_loop

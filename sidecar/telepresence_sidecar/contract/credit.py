@@ -43,6 +43,11 @@ class ReceiveWindow:
         self._consumed = 0
         self._since = now
 
+    @property
+    def has_grown(self) -> bool:
+        """As it does for who sends much."""
+        return self.size > INITIAL_WINDOW
+
     def consume(self, count: int, now: float, round_trip: float) -> int:
         """The reader took `count` bytes. Returns the credit to send now; 0 when it may wait."""
         self._owed += count

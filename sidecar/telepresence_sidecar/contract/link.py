@@ -41,6 +41,7 @@ RIDE_BYTES, RIDE_SECONDS = 16 << 10, 0.002
 CLOSE_SECONDS = 0.5
 """What the last word may take."""
 
+_BULK = "-bulk"
 _STAMP = struct.Struct("!d")
 
 
@@ -68,11 +69,12 @@ class Pipe(Protocol):
 
 
 class Carried(Protocol):
-    """What a link needs of its mux."""
+    """What a link needs of its mux: a lane."""
 
     round_trip: float
 
     def received(self, frame: Frame) -> None: ...
+    def delivered(self) -> None: ...
     def drained(self) -> None: ...
     def wire_lost(self, reason: Exception | None) -> None: ...
 
@@ -86,6 +88,15 @@ def parse_claim(text: str) -> tuple[str, int]:
     """The inverse. ValueError when it is none."""
     name, received = text.split(" ")
     return name, int(received)
+
+
+def bulk_name(name: str) -> str:
+    """The name of the second link of the same mux, for what is much."""
+    return name + _BULK
+
+
+def is_bulk(name: str) -> bool:
+    return name.endswith(_BULK)
 
 
 class Leg:
@@ -148,8 +159,10 @@ class Link:
         self._mux: Carried
         self._leg: Leg | None = None
         self._over = False
-        self._sent = 0
-        self._acked = 0
+        self.sent = 0
+        """Bytes that the mux wrote."""
+        self.acked = 0
+        """So many of them have come to the other end."""
         self._kept: deque[bytes | memoryview] = deque()
         self._kept_from = 0
         self._behind: deque[bytes | memoryview] = deque()  # of the kept: what this pipe is still to be given
@@ -169,7 +182,7 @@ class Link:
     @property
     def kept(self) -> int:
         """Bytes that would have to be sent again."""
-        return self._sent - self._kept_from
+        return self.sent - self._kept_from
 
     def attach(self, pipe: Pipe) -> Leg:
         """A pipe that was dialled with our claim; it carries as soon as the other end has said WELCOME."""
@@ -212,14 +225,14 @@ class Link:
         else:
             whole = data = b"".join(frames)
         self._keep(data)
-        self._given = self._sent
+        self._given = self.sent
         leg.write(whole)
-        self.pace.sent(self._sent, now, more)
+        self.pace.sent(self.sent, now, more)
 
     def room(self) -> int:
         room = 0
         if self._leg is not None and self.up and not self._behind:
-            room = min(self._leg.pipe.room(), self.pace.bound - self._sent + self._acked)
+            room = min(self._leg.pipe.room(), self.pace.bound - self.sent + self.acked)
         self._wanted = room <= 0
         return room
 
@@ -292,8 +305,8 @@ class Link:
         return leg
 
     def _require_possible(self, total: int) -> None:
-        if not self._acked <= total <= self._sent:
-            raise ProtocolError(f"{total} bytes have come, of {self._acked} to {self._sent}")
+        if not self.acked <= total <= self.sent:
+            raise ProtocolError(f"{total} bytes have come, of {self.acked} to {self.sent}")
 
     def _begin(self, leg: Leg, peer_has: int) -> None:
         """Send what the peer has not got, and go on from there."""
@@ -307,6 +320,7 @@ class Link:
         self.up = True
         leg.begun.set_result(None)
         leg.heartbeat.start()
+        self._mux.delivered()
         self._on_up()
         self._catch_up(leg)
 
@@ -330,10 +344,10 @@ class Link:
 
     def _keep(self, data: bytes | memoryview) -> None:
         self._kept.append(data)
-        self._sent += len(data)
+        self.sent += len(data)
 
     def _drop_kept(self, acked: int) -> None:
-        self._acked = acked
+        self.acked = acked
         kept = self._kept
         while kept and self._kept_from + len(kept[0]) <= acked:
             self._kept_from += len(kept.popleft())
@@ -346,6 +360,7 @@ class Link:
             self._require_possible(total)
             self._drop_kept(total)
             self.pace.acked(total, self._loop.time())
+            self._mux.delivered()
             self._tell_room()
         elif frame.type is FrameType.PING:
             leg.write(encode(FrameType.PONG, 0, frame.payload))

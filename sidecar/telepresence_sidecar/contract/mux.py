@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Callable
-from typing import Protocol
 
 from .credit import GrowthBudget, ReceiveWindow
 from .frames import (
@@ -23,26 +22,9 @@ from .frames import (
     encode,
     encode_message,
 )
-from .schedule import SMALL, Schedule
+from .lane import Lane, Wire
+from .schedule import SMALL
 from .stream import MuxStream
-
-BATCH = 64 << 10
-"""Bytes in one write to the wire; frames of several streams share it."""
-
-
-class Wire(Protocol):
-    """What carries the mux; it calls the mux's `received`, `drained` and `wire_lost`, and sets
-    `round_trip`."""
-
-    def write(self, frames: list[bytes | memoryview], more: bool) -> None:
-        """Whole frames, each in any number of pieces; the list is the wire's from then on. `more`: more would
-        be sent, had there been room."""
-
-    def room(self) -> int:
-        """Bytes that may be written now without queueing much; `drained` follows when it was 0 or less."""
-
-    def abort(self) -> None:
-        """End now; `wire_lost` may follow."""
 
 
 class Mux:
@@ -61,17 +43,15 @@ class Mux:
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[Exception | None] = self.loop.create_future()
-        self.round_trip = 0.05
-        self._wire = wire
+        self.first_lane = Lane(self, wire)
+        self.on_much: Callable[[], None] = lambda: None
+        """Called, maybe often, while a stream with much to send or to receive could do with another lane."""
         self._on_open = on_open
         self._on_message = on_message
         self._budget = GrowthBudget(memory)
         self._streams: dict[int, MuxStream] = {}
         self._next_stream = first_stream
         self._last_of_peer = -1
-        self._control: list[bytes | memoryview] = []
-        self._schedule: Schedule[MuxStream] = Schedule()
-        self._flush_due = False
         self._handlers: dict[FrameType, Callable[[Frame], None]] = {
             FrameType.OPEN: self._open_received,
             FrameType.MESSAGE: lambda frame: self._on_message(decode_message(frame.payload)),
@@ -93,6 +73,13 @@ class Mux:
         if first and not rides:
             stream.write(first)
         return stream
+
+    def new_lane(self, wire: Wire) -> Lane:
+        """For streams that send much, over `wire`, which carries it; they use it from `use` on."""
+        return Lane(self, wire, self.first_lane)
+
+    def use(self, lane: Lane) -> None:
+        self.first_lane.beyond = lane
 
     def send_message(self, message: dict[str, object]) -> None:
         """Messages arrive in order; streams opened later arrive after them."""
@@ -125,10 +112,6 @@ class Mux:
             )
             stream.abort()
 
-    def drained(self) -> None:
-        """The wire has room again."""
-        self._wake()
-
     def wire_lost(self, reason: Exception | None) -> None:
         """The wire is gone, or of no use any more. May be called twice."""
         if self.lost.done():
@@ -137,19 +120,18 @@ class Mux:
         for stream in list(self._streams.values()):
             stream.on_reset(errno.ECONNRESET)
         self._streams.clear()
-        self._control.clear()
-        self._wire.abort()
+        for lane in (self.first_lane, self.first_lane.beyond):
+            if lane is not None:
+                lane.wire.abort()
 
     # --- what a stream calls ---------------------------------------------------------------------------
 
     def send_control(self, frame: bytes) -> None:
-        if not self.lost.done():
-            self._control.append(frame)
-            self._wake()
+        self.first_lane.send_control(frame)
 
-    def want_turn(self, stream: MuxStream, queued: int) -> None:
-        self._schedule.wake(stream, queued)
-        self._wake()
+    def much(self) -> None:
+        if self.first_lane.beyond is None:
+            self.on_much()
 
     def forget(self, stream: MuxStream) -> None:
         self._streams.pop(stream.number, None)
@@ -158,27 +140,8 @@ class Mux:
 
     def _make(self, number: int, opening: Opening) -> MuxStream:
         window = ReceiveWindow(self._budget, self.loop.time())
-        stream = self._streams[number] = MuxStream(self, number, opening, window)
+        stream = self._streams[number] = MuxStream(self, self.first_lane, number, opening, window)
         return stream
-
-    def _wake(self) -> None:
-        if not self._flush_due and not self.lost.done():
-            self._flush_due = True
-            self.loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flush_due = False
-        if self.lost.done():
-            return
-        data: list[bytes | memoryview] = []
-        self._schedule.run(min(self._wire.room(), BATCH), lambda stream: stream.take(data))
-        batch, self._control = self._control, []
-        batch += data
-        more = len(self._schedule) > 0
-        if batch:
-            self._wire.write(batch, more)
-        if more and self._wire.room() > 0:
-            self._wake()
 
     def _stream_received(self, stream: MuxStream, frame: Frame) -> None:
         if frame.type is FrameType.DATA:

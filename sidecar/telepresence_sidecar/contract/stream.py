@@ -14,20 +14,28 @@ from typing import Any, Protocol
 
 from .credit import INITIAL_WINDOW, ReceiveWindow
 from .frames import DATAGRAM_KINDS, HEADER, REQUEST_KINDS, FrameType, Opening, encode, encode_number
-from .schedule import QUANTUM
+from .lane import Lane
+from .schedule import QUANTUM, SMALL
 
 HIGH_WATER = 256 << 10
 LOW_WATER = 128 << 10
+
+MUCH = 128 << 10
+"""Bytes; who sends so many, and never has only a word to say meanwhile, goes to another lane."""
+
+MUCH_SECONDS = 1.0
+"""In a longer time it is not much."""
 
 
 class StreamOwner(Protocol):
     """What a stream needs of its mux."""
 
     loop: asyncio.AbstractEventLoop
-    round_trip: float
 
     def send_control(self, frame: bytes) -> None: ...
-    def want_turn(self, stream: MuxStream, queued: int) -> None: ...
+    def much(self) -> None:
+        """It has much to send or to receive."""
+
     def forget(self, stream: MuxStream) -> None: ...
 
 
@@ -42,13 +50,20 @@ class MuxStream(asyncio.Transport):
     On datagram streams each `write` is one datagram, never merged or split, dropped while too many wait.
     """
 
-    def __init__(self, mux: StreamOwner, number: int, opening: Opening, window: ReceiveWindow) -> None:
+    def __init__(
+        self, mux: StreamOwner, lane: Lane, number: int, opening: Opening, window: ReceiveWindow
+    ) -> None:
         super().__init__({"opening": opening, "peername": (opening.host, opening.peer_port or opening.port)})
         self.number = number
         self.opening = opening
         self.opened: asyncio.Future[int] = mux.loop.create_future()
         """0 once the other end took the stream, else the errno; never an exception."""
+        self.sent_until = 0
         self._mux = mux
+        self._lane = lane
+        self._leaving = False
+        self._burst = 0  # bytes sent since it last paused
+        self._burst_since = mux.loop.time()
         self._window = window
         self._datagrams = opening.kind in DATAGRAM_KINDS
         self._protocol: asyncio.Protocol | None = None
@@ -73,7 +88,7 @@ class MuxStream(asyncio.Transport):
         """Take a stream that the other end opened; the opener's `opened` becomes 0."""
         if not self._answered and not self._gone:
             self._answered = True
-            self._mux.send_control(encode(FrameType.OPENED, self.number))
+            self._lane.send_control(encode(FrameType.OPENED, self.number))
 
     def refuse(self, error: int) -> None:
         """Do not take a stream that the other end opened; `error` is an errno, as connect(2) would give."""
@@ -106,8 +121,7 @@ class MuxStream(asyncio.Transport):
         self._outgoing.append(bytes(data))
         self._outgoing_size += len(data)
         if not self._scheduled and (self._credit > 0 or self._datagrams):
-            self._scheduled = True
-            self._mux.want_turn(self, self._outgoing_size)
+            self._want_turn()
         if self._outgoing_size > self._high and not self._writing_paused:
             self._writing_paused = True
             if self._protocol is not None:
@@ -121,7 +135,7 @@ class MuxStream(asyncio.Transport):
             return
         self._eof_wanted = True
         if not self._outgoing:
-            self._mux.send_control(encode(FrameType.EOF, self.number))
+            self._lane.send_control(encode(FrameType.EOF, self.number))
             self._after_eof()
 
     def pause_reading(self) -> None:
@@ -152,7 +166,7 @@ class MuxStream(asyncio.Transport):
     def abort(self, error: int = errors.ECONNRESET) -> None:
         """End both directions at once; the other end is told `error`, an errno."""
         if not self._gone:
-            self._mux.send_control(encode_number(FrameType.RESET, self.number, error))
+            self._lane.send_control(encode_number(FrameType.RESET, self.number, error))
             self._end(None, error)
 
     def get_write_buffer_size(self) -> int:
@@ -191,7 +205,10 @@ class MuxStream(asyncio.Transport):
         if self._eof_wanted and not self._outgoing and not self._eof_sent:
             out.append(encode(FrameType.EOF, self.number))
             self._after_eof()
+        self._burst += count
         self._scheduled = bool(self._outgoing) and (self._datagrams or self._credit > 0)
+        if self._scheduled and self._burst > MUCH and self._leaves():
+            self._scheduled = False
         return count + HEADER.size, self._scheduled
 
     def spend(self, count: int) -> None:
@@ -201,8 +218,14 @@ class MuxStream(asyncio.Transport):
     def on_credit(self, count: int) -> None:
         self._credit += count
         if self._outgoing and not self._scheduled and self._credit > 0:
+            self._want_turn()
+
+    def arrived_in(self, lane: Lane) -> None:
+        """All that was sent in the other lane is there: on in this one."""
+        self._lane, self._leaving = lane, False
+        if self._outgoing and self._credit > 0:
             self._scheduled = True
-            self._mux.want_turn(self, self._outgoing_size)
+            lane.want_turn(self, self._outgoing_size)
 
     # --- what the mux calls: receiving ---------------------------------------------------------------
 
@@ -239,6 +262,34 @@ class MuxStream(asyncio.Transport):
         self._end(OSError(error, os.strerror(error)), error)
 
     # --- inside --------------------------------------------------------------------------------------
+
+    def _want_turn(self) -> None:
+        """After a pause. Who now says little begins anew; in the first lane, if all before has arrived."""
+        if self._leaving:
+            return
+        if self._outgoing_size <= SMALL:
+            self._burst, self._burst_since = 0, self._mux.loop.time()
+            if self._lane is not self._lane.first and self._lane.has_delivered(self):
+                self._lane, self.sent_until = self._lane.first, 0
+        elif self._burst > MUCH and self._leaves():
+            return
+        self._scheduled = True
+        self._lane.want_turn(self, self._outgoing_size)
+
+    def _leaves(self) -> bool:
+        """Having sent much: False when there is nowhere to go, or it took its time."""
+        now = self._mux.loop.time()
+        if now - self._burst_since > MUCH_SECONDS:
+            self._burst, self._burst_since = 0, now
+            return False
+        if self._lane is not self._lane.first or self._datagrams:
+            return False
+        if self._lane.beyond is None:
+            self._mux.much()
+            return False
+        self._leaving = True
+        self._lane.leave(self)
+        return True
 
     def _resume_writing(self) -> None:
         if self._protocol is not None and not self._lost:
@@ -290,6 +341,8 @@ class MuxStream(asyncio.Transport):
         assert self._protocol is not None
         self._protocol.data_received(data)
         if not self._gone and not self._datagrams:
-            credit = self._window.consume(len(data), self._mux.loop.time(), self._mux.round_trip)
+            credit = self._window.consume(len(data), self._mux.loop.time(), self._lane.round_trip)
+            if self._window.has_grown:
+                self._mux.much()
             if credit:
                 self._mux.send_control(encode_number(FrameType.WINDOW, self.number, credit))

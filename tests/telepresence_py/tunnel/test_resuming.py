@@ -70,7 +70,7 @@ class BadWay:
         self.errors: list[Exception] = []
         self.stuck = False
         self._sidecar = sidecar
-        self._last: Swallowing | None = None
+        self._ways: list[Swallowing] = []
 
     async def connect(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
         self.dials += 1
@@ -79,19 +79,24 @@ class BadWay:
         if self.stuck:
             await asyncio.sleep(3600)
         inner = factory()
-        self._last = Swallowing(inner, self)
+        last = Swallowing(inner, self)
+        self._ways.append(last)
         loop = asyncio.get_running_loop()
-        last = self._last
         await loop.create_connection(lambda: last, "127.0.0.1", self._sidecar.config.tunnel_port)
         return inner
 
     def cut(self) -> None:
-        assert self._last is not None
-        self._last.transport.abort()
+        """All connections: the second, for what is much, too."""
+        for way in self._ways:
+            way.transport.abort()
+        self._ways.clear()
 
     def swallow(self) -> None:
-        assert self._last is not None
-        self._last.swallows = True
+        for way in self._ways:
+            way.swallows = True
+
+    def swallow_last(self) -> None:
+        self._ways[-1].swallows = True
 
 
 @asynccontextmanager
@@ -299,3 +304,40 @@ def test_the_sidecar_waits_for_the_grace_period_and_not_longer() -> None:
             assert log.splitlines()[-1].startswith("exit (no client for 0.5 s)")
 
     over(main, grace=0.5)
+
+
+@pytest.mark.parametrize("tries", [0, 2])
+def test_much_goes_over_a_second_connection_or_if_there_is_none_over_the_first(tries: int) -> None:
+    data = random.Random(2).randbytes(3 << 20)
+
+    async def main(sidecar: SidecarProcess) -> None:
+        async with tunnel_to(sidecar) as (tunnel, way):
+            port = await echo_server()
+            way.errors = [DialFailed(ClusterUnreachable("one is enough"))] * tries
+            await bulk_both_ways(tunnel, port, data)
+            assert way.dials == 2
+            assert not tunnel.link_down.is_set()
+
+    over(main)
+
+
+def test_a_word_passes_by_while_the_second_connection_is_stuck() -> None:
+    data = random.Random(3).randbytes(3 << 20)
+
+    async def main(sidecar: SidecarProcess) -> None:
+        async with tunnel_to(sidecar) as (tunnel, way):
+            port = await echo_server()
+            await bulk_both_ways(tunnel, port, data)
+            await until(lambda: way.dials == 2)
+            way.swallow_last()
+            bulk, bulk_heard = tunnel.open("127.0.0.1", port), Recorder()
+            bulk.set_protocol(bulk_heard)
+            bulk.write(data)
+            talk, heard = tunnel.open("127.0.0.1", port, b"a word"), Recorder()
+            talk.set_protocol(heard)
+            await until(lambda: heard.received == b"a word")
+            assert bulk_heard.size < len(data)
+            way.cut()
+            await until(lambda: bulk_heard.size == len(data))
+
+    over(main)

@@ -63,7 +63,7 @@ async def test_a_cut_at_any_byte_loses_and_doubles_nothing(which: str) -> None:
         if which == "pod_wire" and budget < 16:  # before WELCOME was whole the laptop knows of no link
             wire.leg.ended.add_done_callback(lambda _, pair=pair: pair.laptop_link.up or pair.connect())
         await exchange(pair, b"question", b"answer")
-        assert pair.laptop_link.received == pair.pod_link._sent
+        assert pair.laptop_link.received == pair.pod_link.sent
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -279,4 +279,4 @@ async def test_what_is_not_the_protocol_ends_the_mux(garbage: bytes) -> None:
 @in_loop
 async def test_the_round_trip_is_measured() -> None:
     pair = MuxPair()
-    await until(lambda: pair.laptop.round_trip < 0.05)
+    await until(lambda: pair.laptop.first_lane.round_trip < 0.05)
