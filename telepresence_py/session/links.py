@@ -15,13 +15,13 @@ class LinkNews:
         self._report = report
         self._down: set[Tunnel] = set()
         self._since = 0.0
-        self._given_up = False
+        self._resumed = self._given_up = False
 
-    async def follow(self, tunnel: Tunnel) -> None:
-        """Until it is cancelled; `forget` the tunnel then."""
+    async def follow(self, tunnel: Tunnel, gone: trio.Event) -> None:
+        """Until it is cancelled; `forget` the tunnel then. With a pod that is `gone` its link goes, too."""
         while True:
             await tunnel.link_down.wait()
-            if tunnel.lost.is_set():
+            if tunnel.lost.is_set() or gone.is_set():
                 return
             self._went_down(tunnel)
             await tunnel.link_up.wait()
@@ -33,16 +33,20 @@ class LinkNews:
         """It is over; `given_up` tells that its pod lives on, so that connections were lost with the link."""
         if tunnel in self._down:
             self._given_up = self._given_up or given_up
-            self._came_back(tunnel)
+            self._is_over(tunnel)
 
     def _went_down(self, tunnel: Tunnel) -> None:
         if not self._down:
-            self._since, self._given_up = trio.current_time(), False
+            self._since, self._resumed, self._given_up = trio.current_time(), False, False
             text = "Link to the cluster lost: connections wait, dialling again"
             self._report(Event("link-lost", text, Level.WARNING))
         self._down.add(tunnel)
 
     def _came_back(self, tunnel: Tunnel) -> None:
+        self._resumed = True
+        self._is_over(tunnel)
+
+    def _is_over(self, tunnel: Tunnel) -> None:
         self._down.discard(tunnel)
         if self._down:
             return
@@ -50,6 +54,6 @@ class LinkNews:
         if self._given_up:
             text = f"Link not resumed after {seconds:.1f} s: its connections are lost, new ones go on"
             self._report(Event("link-given-up", text, Level.WARNING))
-        else:
+        elif self._resumed:
             text = f"Link back after {seconds:.1f} s: no connection was lost"
             self._report(Event("link-back", text, Level.NOTICE, {"seconds": seconds}))

@@ -228,5 +228,5 @@ class _Keeper:
             nursery.start_soon(until, tunnel.lost)
             nursery.start_soon(until, self.leaving)
             nursery.start_soon(until_cut_off)
-            nursery.start_soon(self._news.follow, tunnel)
+            nursery.start_soon(self._news.follow, tunnel, replica.gone)
             nursery.start_soon(self._tunnels.report_ready, tunnel)

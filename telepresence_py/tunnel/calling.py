@@ -48,12 +48,18 @@ class _Pinned(asyncssh.SSHClient):
 class _Dialler:
     """Gives asyncssh its connection through SshWire; asyncssh takes it for a tunnel to connect through."""
 
-    def __init__(self, connect_once: Connect) -> None:
+    def __init__(self, connect_once: Connect, on_begin: Callable[[], None]) -> None:
         self._connect_once = connect_once
+        self._on_begin = on_begin
 
     async def create_connection(self, factory: Any, host: str, port: int) -> tuple[None, Any]:
         ssh = factory()
-        await self._connect_once(lambda: SshWire(ssh))
+
+        def wire() -> SshWire:
+            self._on_begin()
+            return SshWire(ssh)
+
+        await self._connect_once(wire)
         return None, ssh
 
 
@@ -74,12 +80,13 @@ class Caller:
         if self._connection is not None:
             await self._connection.wait_closed()
 
-    async def call(self, claim: Callable[[], str]) -> Channel:
-        """The subsystem's channel, after what was there before is cut."""
+    async def call(self, claim: Callable[[], str], on_begin: Callable[[], None]) -> Channel:
+        """The subsystem's channel, after what was there before is cut. `on_begin` is called when it is known
+        where to dial, and how to log in there."""
         self.cut()
         self._connection = connection = await asyncssh.connect(
             "pod",
-            tunnel=_Dialler(self._connect_once),
+            tunnel=_Dialler(self._connect_once, on_begin),
             client_factory=lambda: _Pinned(self._host_fingerprint),
             username=SSH_USER,
             client_keys=[asyncssh.import_private_key(self._key.private_pem())],

@@ -69,40 +69,40 @@ async def open_tunnel_over(
     patience_seconds: float = 0.0,
 ) -> AsyncIterator[Tunnel]:
     """The same over any byte transport."""
-    opening = _Opening(lambda: Caller(connect_once, key, host_fingerprint), patience_seconds)
+
+    def new_client() -> _Client:
+        return _Client(lambda: Caller(connect_once, key, host_fingerprint), patience_seconds)
+
+    client, pause = new_client(), FIRST_RETRY
+    last_error: TelepresenceError | None = None
     try:
         with trio.move_on_after(deadline_seconds):
-            await _repeat(opening)
-        if not opening.begun:
-            raise opening.last_error or ClusterUnreachable(
+            while not client.begun:
+                try:
+                    await in_asyncio(client.begin)
+                except DialFailed as failed:
+                    last_error = failed.error
+                    client.cut()
+                    client = new_client()  # whatever the sidecar knows of the other it may forget
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_RETRY)
+        if not client.begun:
+            raise last_error or ClusterUnreachable(
                 f"the sidecar did not answer within {deadline_seconds:g} seconds; see the pod's log"
             )
-        yield opening.tunnel
+        yield client.tunnel
     finally:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_SECONDS):
-            await in_asyncio(opening.close)
-        opening.cut()
+            await in_asyncio(client.close)
+        client.cut()
 
 
-async def _repeat(opening: _Opening) -> None:
-    pause = FIRST_RETRY
-    while True:
-        try:
-            await in_asyncio(opening.begin)
-            return
-        except DialFailed as failed:
-            opening.last_error = failed.error
-            await trio.sleep(pause)
-            pause = min(2 * pause, LONGEST_RETRY)
-
-
-class _Opening:
-    """`begin` until it succeeds; then `tunnel` is there, and its links are kept up. `close` ends it."""
+class _Client:
+    """Once it has begun `tunnel` is there, and its links are kept up. `close` ends it."""
 
     def __init__(self, new_caller: Callable[[], Caller], patience_seconds: float) -> None:
         self.tunnel = LiveTunnel()
         self.begun = False
-        self.last_error: TelepresenceError | None = None
         self._new_caller = new_caller
         self._patience_seconds = patience_seconds
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
@@ -115,8 +115,7 @@ class _Opening:
 
     async def begin(self) -> None:
         """One try, under asyncio. DialFailed when another may help."""
-        leg = await self._first.call()
-        await self._first.wait(leg, self._hello, self._mux.lost)
+        await self._first.begin(self._hello)
         greeting = self._hello.result()
         _check_protocol(greeting)
         facts, unserved = _parse(greeting)
@@ -165,8 +164,7 @@ class _Opening:
         lane = self._mux.new_lane(line.link)
         line.carry(lane)
         try:
-            leg = await line.call()
-            await line.wait(leg, leg.begun, self._mux.lost)
+            await line.begin()
         except (TelepresenceError, DialFailed):
             line.cut()
             await asyncio.sleep(ANOTHER_SECONDS)

@@ -13,13 +13,15 @@ from telepresence_py.tunnel.websocket import DialFailed
 from telepresence_sidecar.contract.link import Carried, Leg, Link
 
 FIRST_RETRY, LONGEST_RETRY = 0.05, 1.0
+FIRST_TRY_SECONDS = 10.0
 TRY_SECONDS, TRY_ROUND_TRIPS = 5.0, 20
-"""One dial of a link that was lost takes at most so long, or so many round trips on a long way."""
+"""One dial of a link that was lost takes at most so long, or so many round trips on a long way; then another
+may find the way open that has opened meanwhile."""
 
 
 class Line:
-    """asyncio. `call` until it carries, then `keep_up`: it is dialled again by itself when it breaks, as long
-    as its patience lasts. `close` ends it, after its mux has.
+    """asyncio. `begin` until it carries, then `keep_up`: it is dialled again by itself when it breaks, as
+    long as its patience lasts. `close` ends it, after its mux has.
 
     `on_change` hears when the link goes up or down.
     """
@@ -38,21 +40,9 @@ class Line:
         self._carried = carried
         self.link.carry(carried)
 
-    async def call(self) -> Leg:
-        """A pipe for the link. Raises what `failures_as_ours` tells."""
-        with failures_as_ours():
-            channel = await self._caller.call(lambda: self.link.claim)
-        leg = self.link.attach(channel)
-        channel.carry(leg)
-        return leg
-
-    async def wait(self, leg: Leg, wanted: asyncio.Future[Any], lost: asyncio.Future[Any]) -> None:
-        """Until `wanted` is done. Raises the reason when the leg has ended, or the mux is `lost`."""
-        await asyncio.wait((wanted, leg.ended), return_when=asyncio.FIRST_COMPLETED)
-        if not wanted.done():
-            with failures_as_ours():
-                reason = lost.result() if lost.done() else leg.ended.result()
-                raise reason or ConnectionResetError("the sidecar hung up")
+    async def begin(self, wanted: asyncio.Future[Any] | None = None) -> None:
+        """One dial: until the link is up, or `wanted` is done. Raises what `failures_as_ours` tells."""
+        await self._dial(FIRST_TRY_SECONDS, wanted)
 
     def keep_up(self) -> None:
         self._kept_up = True
@@ -74,16 +64,16 @@ class Line:
     def _went_down(self) -> None:
         self._on_change()
         if self._kept_up and (self._dialling is None or self._dialling.done()):
-            self._dialling = asyncio.get_running_loop().create_task(self._dial())
+            self._dialling = asyncio.get_running_loop().create_task(self._redial())
 
-    async def _dial(self) -> None:
+    async def _redial(self) -> None:
         """Until the link is up again; it fails when that takes too long or will never be."""
         pause = FIRST_RETRY
         try:
             async with asyncio.timeout(self._patience_seconds):
-                while not self.link.up:
-                    with suppress(DialFailed, ClusterUnreachable, NoRights, PreconditionFailed, TimeoutError):
-                        await self._try()
+                while not (self.link.up or self.link.over):
+                    with suppress(DialFailed, ClusterUnreachable, NoRights, PreconditionFailed):
+                        await self._dial(max(TRY_SECONDS, TRY_ROUND_TRIPS * self._carried.round_trip))
                         continue
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_RETRY)
@@ -92,7 +82,25 @@ class Line:
         except TelepresenceError as error:
             self.link.fail(ConnectionResetError(str(error)))
 
-    async def _try(self) -> None:
-        async with asyncio.timeout(max(TRY_SECONDS, TRY_ROUND_TRIPS * self._carried.round_trip)):
-            leg = await self.call()
-            await self.wait(leg, leg.begun, leg.ended)
+    async def _dial(self, seconds: float, wanted: asyncio.Future[Any] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as limit:  # a login plugin may take its time before
+                leg = await self._call(lambda: limit.reschedule(loop.time() + seconds))
+                await asyncio.wait((wanted or leg.begun, leg.ended), return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            raise DialFailed(ClusterUnreachable(_SILENT.format(seconds))) from None
+        if leg.ended.done() and not (wanted or leg.begun).done():
+            with failures_as_ours():
+                raise leg.ended.result() or ConnectionResetError("the sidecar hung up")
+
+    async def _call(self, on_begin: Callable[[], None]) -> Leg:
+        """A pipe for the link."""
+        with failures_as_ours():
+            channel = await self._caller.call(lambda: self.link.claim, on_begin)
+        leg = self.link.attach(channel)
+        channel.carry(leg)
+        return leg
+
+
+_SILENT = "the sidecar did not answer within {:g} seconds; see the pod's log"

@@ -158,7 +158,8 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._mux: Carried
         self._leg: Leg | None = None
-        self._over = False
+        self.over = False
+        """It has ended for good."""
         self.sent = 0
         """Bytes that the mux wrote."""
         self.acked = 0
@@ -206,7 +207,7 @@ class Link:
     # --- the wire of the mux ---------------------------------------------------------------------------
 
     def write(self, frames: list[bytes | memoryview], more: bool) -> None:
-        if self._over:
+        if self.over:
             return
         leg = self._leg
         if leg is None or not self.up or self._behind:
@@ -238,9 +239,9 @@ class Link:
 
     def abort(self) -> None:
         """It will not be resumed; the other end is told if it can be."""
-        if self._over:
+        if self.over:
             return
-        self._over, self.up = True, False
+        self.over, self.up = True, False
         self._kept.clear()
         self._behind.clear()
         leg, self._leg = self._leg, None

@@ -33,7 +33,7 @@ def told_in(main: Callable[[LinkNews, list[LiveTunnel]], Awaitable[None]]) -> li
 
 
 async def _follow(news: LinkNews, tunnel: Tunnel) -> None:
-    await news.follow(tunnel)
+    await news.follow(tunnel, trio.Event())
 
 
 def test_one_line_when_the_first_link_is_lost_and_one_when_all_are_back() -> None:
@@ -74,5 +74,25 @@ def test_a_tunnel_that_ends_with_its_link_up_says_nothing() -> None:
         tunnels[0].link_down.set()
         await trio.testing.wait_all_tasks_blocked()
         news.forget(tunnels[0], given_up=False)
+
+    assert told_in(main) == []
+
+
+def test_nothing_is_told_to_be_back_that_went_with_its_pod() -> None:
+    async def main(news: LinkNews, tunnels: list[LiveTunnel]) -> None:
+        tunnels[0].on_link_down()
+        await trio.sleep(1)
+        news.forget(tunnels[0], given_up=False)
+
+    assert told_in(main) == [LOST]
+
+
+def test_the_link_of_a_pod_that_is_gone_is_not_missed() -> None:
+    async def main(news: LinkNews, _tunnels: list[LiveTunnel]) -> None:
+        tunnel, gone = LiveTunnel(), trio.Event()
+        tunnel.on_link_up()
+        gone.set()
+        tunnel.on_link_down()
+        await news.follow(tunnel, gone)
 
     assert told_in(main) == []

@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from telepresence_py.model.errors import ClusterUnreachable, NoRights, SessionLost
+from telepresence_py.tunnel import line
 from telepresence_py.tunnel.bridge import in_asyncio, run
 from telepresence_py.tunnel.connection import open_tunnel_over
 from telepresence_py.tunnel.interface import MuxStream, Tunnel
@@ -61,7 +62,8 @@ class Swallowing(asyncio.Protocol):
 
 
 class BadWay:
-    """To a sidecar process. `errors` are raised by the dials to come, one by one."""
+    """To a sidecar process. `errors` are raised by the dials to come, one by one; then so many are
+    `unanswered`. It is `stuck` when it is not even known where to dial."""
 
     def __init__(self, sidecar: SidecarProcess) -> None:
         self.dials = 0
@@ -69,6 +71,7 @@ class BadWay:
         self.cut_after: int | None = None
         self.errors: list[Exception] = []
         self.stuck = False
+        self.unanswered = 0
         self._sidecar = sidecar
         self._ways: list[Swallowing] = []
 
@@ -79,6 +82,9 @@ class BadWay:
         if self.stuck:
             await asyncio.sleep(3600)
         inner = factory()
+        if self.unanswered:
+            self.unanswered -= 1
+            await asyncio.sleep(3600)
         last = Swallowing(inner, self)
         self._ways.append(last)
         loop = asyncio.get_running_loop()
@@ -208,6 +214,21 @@ def test_a_way_that_swallows_everything_is_left_within_ten_seconds() -> None:
                 await tunnel.link_up.wait()
                 await until(lambda: heard.received == b"is anybody there?")
             stream.close()
+
+    over(main)
+
+
+def test_a_dial_that_gets_no_answer_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "TRY_SECONDS", 0.2)
+    monkeypatch.setattr(line, "TRY_ROUND_TRIPS", 0)
+
+    async def main(sidecar: SidecarProcess) -> None:
+        async with tunnel_to(sidecar) as (tunnel, way):
+            way.unanswered = 2
+            way.cut()
+            await tunnel.link_down.wait()
+            await tunnel.link_up.wait()
+            assert way.dials >= 4
 
     over(main)
 
