@@ -14,7 +14,6 @@ from integration.probe.manifests import BASE_IMAGE, RESTRICTED, config_map
 from integration.support.namespaces import Namespace
 from integration.support.waiting import wait_until
 from telepresence_py.model.image import DEFAULT_IMAGE
-from telepresence_py.session.manifest import SMALL_REQUESTS
 from telepresence_py.tunnel.keys import SessionKey
 from telepresence_sidecar.contract import FINGERPRINT_LOG_PREFIX, SidecarConfig
 
@@ -40,6 +39,9 @@ class Used:
     def __add__(self, other: Used) -> Used:
         return Used(self.seconds + other.seconds, self.resident + other.resident)
 
+
+REQUESTS = {"cpu": "500m", "memory": "64Mi"}
+"""Of who serves and of the sidecar: for next to nothing a busy node would give them hardly any time."""
 
 NOTHING = Used(0.0, 0.0)
 
@@ -95,7 +97,7 @@ def load_server(name: str = "load") -> Object:
         "image": BASE_IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "/load/server.py", str(PORTS[0])],
-        "resources": {"requests": SMALL_REQUESTS},
+        "resources": {"requests": REQUESTS},
         "volumeMounts": [{"name": "load", "mountPath": "/load"}],
         "securityContext": RESTRICTED,
     }
@@ -111,7 +113,7 @@ def make_tunnel_pod(namespace: Namespace) -> TunnelPod:
         "image": DEFAULT_IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "args": [word],
-        "resources": {"requests": SMALL_REQUESTS},
+        "resources": {"requests": REQUESTS},
         "securityContext": RESTRICTED,
     }
     shell = {

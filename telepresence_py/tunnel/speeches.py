@@ -2,7 +2,7 @@
 
 SPDY (subprotocol SPDY/3.1+portforward.k8s.io, from Kubernetes 1.30 on; kubectl's own): the messages are
 pieces of one byte stream of SPDY frames, which the API server unwraps and passes on to the node. What goes to
-the pod so costs the node's runtime less than half of what WebSocket messages do (docs/decisions/0016).
+the pod so costs the node's runtime less than half of what WebSocket messages do (docs/decisions/0017).
 
 Channels (v4.channel.k8s.io): the first byte of each message is its channel: 0 data, 1 an error's text. The
 first message of *each* channel carries the port number and is skipped; data may come between the two.

@@ -12,7 +12,7 @@
 
     of the link, on stream 0; not numbered, and never sent again:
     8 PING     8 bytes                                               answered at once by
-    9 PONG     the same 8 bytes
+    9 PONG     the same 8 bytes                                      and, where that is news, an ACK
    10 ACK      total u64                                             so much came, in whole frames
    11 WELCOME  total u64                                             the same; the pod's first word on a pipe
    12 GONE     -                                                     this link is not resumed any more

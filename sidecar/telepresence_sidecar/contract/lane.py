@@ -35,6 +35,9 @@ class Wire(Protocol):
     def room(self) -> int:
         """Bytes that may be written now without queueing much; `drained` follows when it was 0 or less."""
 
+    def ask(self) -> None:
+        """To be told soon of what has arrived."""
+
     def abort(self) -> None:
         """End now; `wire_lost` may follow."""
 
@@ -75,6 +78,7 @@ class Lane:
         self._schedule: Schedule[Sender] = Schedule()
         self._leaving: list[Sender] = []
         self._flush_due = False
+        self._flushed = False  # in this turn of the loop, or the one before
 
     # --- what streams call -----------------------------------------------------------------------------
 
@@ -91,7 +95,7 @@ class Lane:
     def leave(self, stream: Sender) -> None:
         """It goes on beyond, once the other end has what it sent here."""
         self._leaving.append(stream)
-        self._owner.loop.call_soon(self._let_go)  # what is being taken right now has been counted by then
+        self._owner.loop.call_soon(self._help_away)  # what is being taken right now has been counted by then
 
     def has_delivered(self, stream: Sender) -> bool:
         """Whether the other end has all that it sent."""
@@ -110,6 +114,11 @@ class Lane:
 
     # --- inside ----------------------------------------------------------------------------------------
 
+    def _help_away(self) -> None:
+        self._let_go()
+        if self._leaving:
+            self.wire.ask()
+
     def _let_go(self) -> None:
         staying, beyond = [], self.beyond
         if beyond is None:
@@ -123,14 +132,24 @@ class Lane:
         self._leaving = staying
 
     def _wake(self) -> None:
-        if not self._flush_due and not self._owner.lost.done():
+        """The first word of a turn goes at once, what follows goes together."""
+        if self._flush_due or self._owner.lost.done():
+            return
+        if self._flushed:
             self._flush_due = True
-            self._owner.loop.call_soon(self._flush)
+        else:
+            self._flushed = True
+            self._owner.loop.call_soon(self._turn)
+            self._flush()
+
+    def _turn(self) -> None:
+        self._flushed = False
+        if self._flush_due:
+            self._flush_due = False
+            if not self._owner.lost.done():
+                self._wake()
 
     def _flush(self) -> None:
-        self._flush_due = False
-        if self._owner.lost.done():
-            return
         data: list[bytes | memoryview] = []
         took: list[Sender] = []
 
@@ -147,4 +166,4 @@ class Lane:
             for stream in took:
                 stream.sent_until = self.wire.sent
         if more and self.wire.room() > 0:
-            self._wake()
+            self._flush_due = True

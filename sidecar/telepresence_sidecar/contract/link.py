@@ -32,8 +32,8 @@ from .frames import (
 from .heartbeat import Heartbeat, LinkSilent
 from .pace import Pace
 
-ACK_BYTES, ACK_SECONDS = 64 << 10, 0.005
-"""So much may come, or so much time pass, before it is acknowledged."""
+ACK_BYTES, ACK_SECONDS = 128 << 10, 0.02
+"""So much may come, or so much time pass, before it is acknowledged, unless the other end asks."""
 
 RIDE_BYTES, RIDE_SECONDS = 16 << 10, 0.002
 """The same, if something goes out anyway; not with each word, as a word should not be dearer for it."""
@@ -171,6 +171,7 @@ class Link:
         self._told = 0
         self._unsaid_since = 0.0
         self._ack_due = False
+        self._asked = False
         self._wanted = False  # room, which there was not
 
     def carry(self, mux: Carried) -> None:
@@ -237,6 +238,11 @@ class Link:
         self._wanted = room <= 0
         return room
 
+    def ask(self) -> None:
+        """To have `acked` true as soon as can be: a ping, after which the other end says what has come."""
+        if self._leg is not None and self.up:
+            self._leg.ping()
+
     def abort(self) -> None:
         """It will not be resumed; the other end is told if it can be."""
         if self.over:
@@ -274,7 +280,7 @@ class Link:
             return
         self.received += count - reader.held
         unsaid = self.received - self._told
-        if unsaid >= ACK_BYTES:
+        if unsaid >= ACK_BYTES or (self._asked and unsaid):
             self._loop.call_soon(self._acknowledge)  # behind what the mux sends because of it
         elif unsaid and not self._ack_due:
             self._ack_due = True
@@ -364,6 +370,7 @@ class Link:
             self._mux.delivered()
             self._tell_room()
         elif frame.type is FrameType.PING:
+            self._asked = True
             leg.write(encode(FrameType.PONG, 0, frame.payload))
         elif frame.type is FrameType.PONG:
             self._ponged(frame.payload)
@@ -388,6 +395,7 @@ class Link:
         self._acknowledge()
 
     def _acknowledge(self) -> None:
+        self._asked = False
         if self._leg is not None and self.up and self.received > self._told:
             self._told = self.received
             self._leg.write(encode_total(FrameType.ACK, self._told))

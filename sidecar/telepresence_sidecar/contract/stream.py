@@ -20,7 +20,7 @@ from .schedule import QUANTUM, SMALL
 HIGH_WATER = 256 << 10
 LOW_WATER = 128 << 10
 
-MUCH = 128 << 10
+MUCH = 256 << 10
 """Bytes; who sends so many, and never has only a word to say meanwhile, goes to another lane."""
 
 MUCH_SECONDS = 1.0

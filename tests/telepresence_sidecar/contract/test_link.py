@@ -96,8 +96,10 @@ async def test_many_cuts_in_bulk_both_ways_lose_and_double_nothing(seed: int) ->
 async def test_what_is_kept_is_bounded_while_nobody_acknowledges_and_while_the_link_is_down() -> None:
     pair = MuxPair()
     near, near_heard, _, far_heard = await connected(pair)
+    others = [(await connected(pair))[0] for _ in range(3)]
     pair.pod_wire.held = True  # acknowledgements, too
-    near.write(bytes(4 << 20))
+    for stream in (near, *others):
+        stream.write(bytes(4 << 20))
     await until(lambda: pair.laptop_link.kept >= FLOOR)
     await asyncio.sleep(0.01)
     assert pair.laptop_link.kept < FLOOR + (128 << 10)
