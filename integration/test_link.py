@@ -133,6 +133,9 @@ def test_a_link_that_carries_nothing_is_noticed_at_both_ends_and_replaced(linked
             )
             linked.link.accept()
         flows.wait_move()
+        with linked.outage():
+            linked.link.strand()
+        flows.wait_move()
 
 
 def test_a_laptop_that_sleeps_goes_on_where_it_was(linked: Linked) -> None:

@@ -114,7 +114,7 @@ class _Outbound:
 async def _connect(destination: Endpoint) -> socket.socket:
     """A connected, non-blocking socket of the laptop; OSError, also when it takes too long."""
     family = socket.AF_INET6 if ":" in destination.address else socket.AF_INET
-    dialled = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    dialled = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
     try:
         async with asyncio.timeout(LAPTOP_DEADLINE):
             await asyncio.get_running_loop().sock_connect(dialled, destination)

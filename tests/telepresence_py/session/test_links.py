@@ -54,9 +54,21 @@ def test_each_outage_is_told() -> None:
             tunnels[0].on_link_down()
             await trio.sleep(1)
             tunnels[0].on_link_up()
-            await trio.sleep(1)
+            await trio.sleep(3)
 
     assert told_in(main) == [LOST, "Link back after 1.0 s: no connection was lost"] * 2
+
+
+def test_what_each_link_notices_at_its_own_heartbeat_is_one_outage() -> None:
+    async def main(_news: LinkNews, tunnels: list[LiveTunnel]) -> None:
+        for tunnel in tunnels:
+            tunnel.on_link_down()
+            await trio.sleep(0.1)
+            tunnel.on_link_up()
+            await trio.sleep(0.8)
+        await trio.sleep(3)
+
+    assert told_in(main) == [LOST, "Link back after 1.9 s: no connection was lost"]
 
 
 def test_a_link_that_is_given_up_while_its_pod_lives_is_told() -> None:
