@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from telepresence_py.cli.main import cli
+from telepresence_py.cli.commands import cli
 from telepresence_py.model.errors import TelepresenceError
 
 ROOT = Path(__file__).parent.parent

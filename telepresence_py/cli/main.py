@@ -1,4 +1,5 @@
-"""The commands, and the one place where errors become sentences and exit codes."""
+"""The one place where errors become sentences and exit codes. It imports little, as it stays as long as a
+session."""
 
 from __future__ import annotations
 
@@ -6,120 +7,29 @@ import sys
 import traceback
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import NoReturn
 
-import click
-
-from telepresence_py import __version__
-from telepresence_py.cli.again_options import again_choice
-from telepresence_py.cli.common import (
-    CONTEXT_SETTINGS,
-    NearestGroup,
-    cluster_choice,
-    cluster_options,
-    output_options,
-    screen_for,
-)
-from telepresence_py.cli.options import parse_ports, parse_target
-from telepresence_py.cli.render import PREFIX
-from telepresence_py.cli.run import run
-from telepresence_py.cli.session_options import session_fields, session_options
-from telepresence_py.cli.sidecar_commands import sidecar
+from telepresence_py.cli.aside import Asked, hold_session, parse_aside
+from telepresence_py.cli.render import PREFIX, Screen
 from telepresence_py.cli.streams import drop_output, open_missing_streams, output_trouble
-from telepresence_py.model.errors import BadUsage, InternalError, PreconditionFailed, TelepresenceError
-from telepresence_py.model.intent import SwapIntent
+from telepresence_py.model.errors import InternalError, PreconditionFailed, TelepresenceError
 
 
-@click.group(cls=NearestGroup, context_settings=CONTEXT_SETTINGS, no_args_is_help=False)
-@click.version_option(__version__, prog_name="telepresence-py")
-def cli() -> None:
-    """Run one service of a Kubernetes application on your machine as though it were inside the cluster."""
-
-
-@cli.command(context_settings=CONTEXT_SETTINGS)
-@click.argument("target", metavar="KIND/NAME[:CONTAINER]")
-@click.option("-p", "ports", multiple=True, metavar="LOCAL[:POD]", help="Where connections to port POD go.")
-@session_options
-def swap(target: str, command: tuple[str, ...], **options: Any) -> None:
-    """Have COMMAND stand in for a workload, until it ends.
-
-    What the cluster sends to the workload arrives in COMMAND, which sees the pod's network, names,
-    environment and files. KIND/ may be left out for a deployment. Without COMMAND your shell is run.
-    """
-    with screen_for(options) as screen:
-        intent, again = swap_intent(target, command, options), again_choice(options)
-        from telepresence_py.cli.conversation import converse
-        from telepresence_py.model.door import Swap
-
-        sys.exit(converse(Swap(intent), screen, again))
-
-
-def swap_intent(target: str, command: tuple[str, ...], options: dict[str, Any]) -> SwapIntent:
-    """The intent that the words of the command line make; BadUsage when one of them is malformed."""
-    workload = parse_target(target)
-    return SwapIntent(
-        kind=workload.kind,
-        name=workload.name,
-        container=workload.container,
-        ports=parse_ports(options["ports"]),
-        **session_fields(command, options),
-    )
-
-
-@cli.command("list", context_settings=CONTEXT_SETTINGS)
-@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
-@cluster_options
-@output_options
-def list_(output: str, **options: Any) -> None:
-    """Sessions on this machine, and sidecar pods in the namespace."""
-    with screen_for(options):
-        from telepresence_py.cli.leftovers import show_sessions
-
-        show_sessions(cluster_choice(options), as_json=output == "json")
-
-
-@cli.command(context_settings=CONTEXT_SETTINGS)
-@click.argument("target", required=False, metavar="[KIND/NAME]")
-@click.option("--all", "everything", is_flag=True, help="Whatever sessions left in this namespace.")
-@click.option("--force", is_flag=True, help="Also end a session that is alive.")
-@cluster_options
-@output_options
-def restore(target: str | None, everything: bool, force: bool, **options: Any) -> None:
-    """Put back what a dead session left, whosever and from wherever it was."""
-    if (target is None) != everything:
-        raise BadUsage("say either which workload to restore, KIND/NAME, or --all")
-    with screen_for(options) as screen:
-        from telepresence_py.cli.leftovers import restore_workloads
-
-        workload = None if target is None else str(parse_target(target))
-        restore_workloads(cluster_choice(options), screen, workload, force)
-
-
-cli.add_command(run)
-cli.add_command(sidecar)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The console script. Ends with the code that model/errors.py gives to the error, or as the child did."""
     open_missing_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in (words[: words.index("--")] if "--" in words else words)
     say = partial(_say, debug=debug)
     try:
-        sys.exit(cli.main(words, prog_name="telepresence-py", standalone_mode=False) or 0)
+        sys.exit(_carry_out(words))
     except SystemExit as leaving:
         if isinstance(leaving.code, int) and leaving.code < 0:
             from telepresence_py.process.ending import end_by_signal
 
             end_by_signal(-leaving.code)
         raise
-    except click.UsageError as error:
-        say(error, f"{error.format_message()}{_hint(error)}")
-        sys.exit(BadUsage.exit_code)
-    except click.ClickException as error:
-        say(error, error.format_message())
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         drop_output()  # its reader went away, as in `list | head -1`
@@ -135,13 +45,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(InternalError.exit_code)
 
 
+def _carry_out(words: Sequence[str]) -> int:
+    match parse_aside(words):
+        case Asked(opening, wanted, again):
+            with Screen(sys.stderr, wanted) as screen:
+                return hold_session(opening, screen, again)
+        case int(code):
+            return code
+    from telepresence_py.cli import commands
+
+    return commands.carry_out(words)
+
+
 def _say(error: BaseException, sentence: str, debug: bool) -> None:
     trace = "".join(traceback.format_exception(error)) if debug else ""
     sys.stderr.write(f"{trace}{PREFIX}{sentence}\n")
-
-
-def _hint(error: click.UsageError) -> str:
-    path = error.ctx.command_path if error.ctx is not None else "telepresence-py"
-    if isinstance(error, click.NoSuchOption) and path.endswith(("swap", "run")):
-        return f" Options of your own command stand behind a --; see {path} --help"
-    return f" (see {path} --help)"

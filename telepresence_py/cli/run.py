@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from telepresence_py.cli.again_options import again_choice
+from telepresence_py.cli.aside import hold_session
 from telepresence_py.cli.common import CONTEXT_SETTINGS, not_empty, screen_for
 from telepresence_py.cli.options import parse_name, parse_ports, parse_target
 from telepresence_py.cli.session_options import session_fields, session_options
@@ -41,10 +42,9 @@ def run(command: tuple[str, ...], **options: Any) -> None:
     """
     with screen_for(options) as screen:
         intent, again = run_intent(command, options), again_choice(options)
-        from telepresence_py.cli.conversation import converse
         from telepresence_py.model.door import Run
 
-        sys.exit(converse(Run(intent), screen, again))
+        sys.exit(hold_session(Run(intent), screen, again))
 
 
 def run_intent(command: tuple[str, ...], options: dict[str, Any]) -> RunIntent:

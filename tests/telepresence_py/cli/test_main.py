@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from telepresence_py.cli import commands
 from telepresence_py.cli import main as cli_main
 from telepresence_py.model.errors import BadUsage
 from telepresence_sidecar.contract import __version__
@@ -43,6 +44,23 @@ def test_help_takes_less_than_a_fifth_of_a_second_of_computing():
 
     # the best of some: other processes share this machine, and the first run compiles
     assert min(seconds() for _ in range(5)) < 0.2
+
+
+def test_what_holds_a_session_has_no_parser_in_memory():
+    """It would stay there for as long as the session lasts: 3 MB."""
+    code = """
+import sys
+from telepresence_py.cli.main import main
+try:
+    main(["swap", "x", "--", "no-such-command-at-all"])
+except SystemExit as leaving:
+    print(leaving.code, sorted({"click", "telepresence_py.cli.commands"} & sys.modules.keys()))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1] == "127 []"  # the process that parsed, a fork of it, is there before
+    assert done.stderr.count("no-such-command-at-all") == 1
 
 
 @pytest.mark.parametrize("words", [["--help"], ["swap", "x", "--", "no-such-command-at-all"]])
@@ -162,7 +180,7 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_and_code_70(monkeypatch, cap
     def broken(*_words, **_options):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(cli_main.cli, "main", broken)
+    monkeypatch.setattr(commands.cli, "main", broken)
     with pytest.raises(SystemExit) as ended:
         cli_main.main(["list"])
     assert ended.value.code == 70
@@ -174,11 +192,11 @@ def test_an_intent_holds_what_was_typed(monkeypatch):
     options = {"kubeconfig": None, "context": "dev", "namespace": None, "as_user": None, "as_groups": ()}
     options |= {"ports": ("1:2",), "image": None, "grace": "1m", "ready": "listening"}
     options |= {"env_file": None, "env_json": None, "env_from": None}
-    intent = cli_main.swap_intent("sts/db:main", (), options)
+    intent = commands.swap_intent("sts/db:main", (), options)
     assert (intent.kind, intent.name, intent.container) == ("statefulset", "db", "main")
     assert (intent.command, intent.grace_seconds, intent.ready_now) == (("/bin/zsh",), 60.0, False)
 
 
 def test_an_intent_of_malformed_words_is_refused():
     with pytest.raises(BadUsage):
-        cli_main.swap_intent("a/b/c", (), {})
+        commands.swap_intent("a/b/c", (), {})
