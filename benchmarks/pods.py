@@ -157,7 +157,7 @@ def make_client_pod(pod: TunnelPod, name: str, *, on_node: bool) -> str:
         "image": BASE_IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "-c", WAITS],
-        "resources": {"requests": SMALL_REQUESTS},
+        "resources": {"requests": REQUESTS},
         "volumeMounts": [{"name": "load", "mountPath": "/load"}],
     }
     spec = {

@@ -8,8 +8,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 from .contract import CONNECTED_LOG_PREFIX, LOST_LOG_PREFIX, PROTOCOL
+from .contract.claim import bulk_name, is_bulk, parse_claim
 from .contract.frames import FrameType, Kind, ProtocolError, encode, encode_message
-from .contract.link import Leg, Link, Pipe, bulk_name, is_bulk, parse_claim
+from .contract.link import Leg, Link, Pipe
 from .contract.messages import (
     Goodbye,
     HandedOver,

@@ -24,7 +24,7 @@ from telepresence_py.tunnel.line import FIRST_RETRY, LONGEST_RETRY, Line
 from telepresence_py.tunnel.live import LiveTunnel
 from telepresence_py.tunnel.websocket import DialFailed, connect
 from telepresence_sidecar.contract import PROTOCOL
-from telepresence_sidecar.contract.link import bulk_name
+from telepresence_sidecar.contract.claim import bulk_name
 from telepresence_sidecar.contract.messages import Hello, from_json
 from telepresence_sidecar.contract.mux import Mux
 

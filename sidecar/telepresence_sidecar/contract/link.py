@@ -18,6 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
+from .claim import claim
 from .frames import (
     FIRST_OF_LINK,
     HEADER,
@@ -41,7 +42,6 @@ RIDE_BYTES, RIDE_SECONDS = 16 << 10, 0.002
 CLOSE_SECONDS = 0.5
 """What the last word may take."""
 
-_BULK = "-bulk"
 _STAMP = struct.Struct("!d")
 
 
@@ -77,26 +77,6 @@ class Carried(Protocol):
     def delivered(self) -> None: ...
     def drained(self) -> None: ...
     def wire_lost(self, reason: Exception | None) -> None: ...
-
-
-def claim(name: str, received: int) -> str:
-    """What who dials says of the link that the pipe shall carry."""
-    return f"{name} {received}"
-
-
-def parse_claim(text: str) -> tuple[str, int]:
-    """The inverse. ValueError when it is none."""
-    name, received = text.split(" ")
-    return name, int(received)
-
-
-def bulk_name(name: str) -> str:
-    """The name of the second link of the same mux, for what is much."""
-    return name + _BULK
-
-
-def is_bulk(name: str) -> bool:
-    return name.endswith(_BULK)
 
 
 class Leg:

@@ -197,11 +197,18 @@ def test_who_does_not_wait_for_its_child_inside_does_not_hold_up_the_session(
             await trio.lowlevel.wait_readable(reading)
             os.read(reading, 1)
             os.kill(pid, signal.SIGSTOP)
+            with trio.fail_after(10):
+                while not is_stopped(pid):  # noqa: ASYNC110 - the kernel announces it to nobody here
+                    await trio.sleep(0.001)
         is_left = str(inside.agent_pid) in os.listdir("/proc")
         os.kill(pid, signal.SIGCONT)
         return is_left and is_over(reading)
 
     assert run_trio_as("plain", main)
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def command_line(pid: int) -> str:
@@ -224,7 +231,7 @@ def test_the_agent_is_a_program_of_its_own_and_the_choice_is_reported() -> None:
     events: list[Event] = []
 
     async def main() -> int:
-        async with enter(view(volume_paths=("/data-of-the-pod",)), events.append) as inside:
+        async with enter(view(volume_paths=("/data-of-the-agent",)), events.append) as inside:
             assert isinstance(inside, Inside)
             assert "telepresence_py.isolation.agent" in command_line(inside.agent_pid)
             assert os.readlink(f"/proc/{inside.agent_pid}/ns/net") != os.readlink("/proc/self/ns/net")

@@ -9,9 +9,10 @@ import random
 
 import pytest
 
+from telepresence_sidecar.contract.claim import claim, parse_claim
 from telepresence_sidecar.contract.frames import FrameType, Kind, Opening, ProtocolError, encode
 from telepresence_sidecar.contract.heartbeat import LinkSilent
-from telepresence_sidecar.contract.link import RIDE_SECONDS, Link, LinkGone, claim, parse_claim
+from telepresence_sidecar.contract.link import RIDE_SECONDS, Link, LinkGone
 from telepresence_sidecar.contract.pace import FLOOR
 from telepresence_sidecar.contract.stream import HIGH_WATER, MuxStream
 from tests.fakes.loop import in_loop, in_virtual_time, until
