@@ -2,8 +2,8 @@
 
 The receiver grants credit; the sender never exceeds it. A small window would bound the rate to window /
 round trip, a large one fills every queue between the ends and costs memory when the reader stalls. So a
-window starts small and doubles only while a whole window is consumed in less than two round trips: it
-settles between two and four times rate x round trip, and a stalled reader never grows it.
+window starts small and grows fourfold only while a whole window is consumed in less than two round trips: it
+settles between two and eight times rate x round trip, and a stalled reader never grows it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ INITIAL_WINDOW = 256 << 10
 
 LARGEST_WINDOW = 8 << 20
 
-SHORTEST_ROUND_TRIP = 0.001
-"""Seconds; below this, scheduling noise and not the path decides."""
+GROWTH = 4
+"""A long way is filled within a few round trips."""
+
+SHORTEST_ROUND_TRIP = 0.01
+"""Seconds; below this, turns on the processor and not the path decide, and a small window waits for them."""
 
 
 class GrowthBudget:
@@ -67,6 +70,7 @@ class ReceiveWindow:
         self.size = INITIAL_WINDOW
 
     def _grow(self) -> None:
-        if self.size * 2 <= LARGEST_WINDOW and self._budget.take(self.size):
-            self._owed += self.size
-            self.size *= 2
+        more = min(GROWTH * self.size, LARGEST_WINDOW) - self.size
+        if more and self._budget.take(more):
+            self._owed += more
+            self.size += more

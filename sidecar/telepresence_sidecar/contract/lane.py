@@ -14,7 +14,7 @@ from typing import Protocol
 from .frames import Frame
 from .schedule import Schedule
 
-BATCH = 64 << 10
+BATCH = 112 << 10
 """Bytes in one write to the wire; frames of several streams share it."""
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-FLOOR = 512 << 10
+FLOOR = 2 << 20
 """Bytes that may always be under way: less would cost more in acknowledgements than it saves in waiting."""
 
 CEILING = 16 << 20

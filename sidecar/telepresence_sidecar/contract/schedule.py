@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-QUANTUM = 32 << 10
+QUANTUM = 64 << 10
 """Bytes that one stream sends in its turn."""
 
 SMALL = 4 << 10

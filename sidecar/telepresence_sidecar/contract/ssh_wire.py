@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from .ssh_packets import Cipher, DataPackets
 
-ROOM = 128 << 10
+ROOM = 256 << 10
 """Bytes that may wait between the mux and the kernel."""
 
 MAX_PACKET = 128 << 10

@@ -1,6 +1,12 @@
 from __future__ import annotations
 
-from telepresence_sidecar.contract.credit import INITIAL_WINDOW, LARGEST_WINDOW, GrowthBudget, ReceiveWindow
+from telepresence_sidecar.contract.credit import (
+    GROWTH,
+    INITIAL_WINDOW,
+    LARGEST_WINDOW,
+    GrowthBudget,
+    ReceiveWindow,
+)
 
 
 def consume_for(window: ReceiveWindow, seconds: float, rate: float, round_trip: float) -> None:
@@ -17,11 +23,11 @@ def test_credit_comes_back_by_quarters() -> None:
     assert window.consume(1, 3.0, 0.01) == 0
 
 
-def test_a_window_settles_between_one_and_four_times_rate_by_round_trip() -> None:
+def test_a_window_settles_between_one_and_eight_times_rate_by_round_trip() -> None:
     window = ReceiveWindow(GrowthBudget(64 << 20), now=0.0)
     rate, round_trip = 40e6, 0.05
     consume_for(window, 20.0, rate, round_trip)
-    assert rate * round_trip <= window.size <= 4 * rate * round_trip
+    assert rate * round_trip <= window.size <= 8 * rate * round_trip
 
 
 def test_a_slow_reader_never_grows_its_window() -> None:
@@ -37,17 +43,17 @@ def test_a_window_never_exceeds_the_largest() -> None:
 
 
 def test_growth_shares_one_budget_and_gives_it_back() -> None:
-    budget = GrowthBudget(INITIAL_WINDOW)
+    budget = GrowthBudget((GROWTH - 1) * INITIAL_WINDOW)
     first, second = ReceiveWindow(budget, 0.0), ReceiveWindow(budget, 0.0)
     consume_for(first, 1.0, 100e6, 1.0)
     consume_for(second, 1.0, 100e6, 1.0)
-    assert (first.size, second.size) == (2 * INITIAL_WINDOW, INITIAL_WINDOW)
+    assert (first.size, second.size) == (GROWTH * INITIAL_WINDOW, INITIAL_WINDOW)
     first.close()
     consume_for(second, 1.0, 100e6, 1.0)
-    assert second.size == 2 * INITIAL_WINDOW
+    assert second.size == GROWTH * INITIAL_WINDOW
 
 
 def test_growth_is_granted_to_the_sender_as_credit() -> None:
     window = ReceiveWindow(GrowthBudget(64 << 20), now=0.0)
     granted = window.consume(INITIAL_WINDOW, 0.001, 0.05)
-    assert granted == 2 * INITIAL_WINDOW
+    assert granted == GROWTH * INITIAL_WINDOW

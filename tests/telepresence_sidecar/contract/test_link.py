@@ -10,6 +10,7 @@ import random
 import pytest
 
 from telepresence_sidecar.contract.claim import claim, parse_claim
+from telepresence_sidecar.contract.credit import INITIAL_WINDOW
 from telepresence_sidecar.contract.frames import FrameType, Kind, Opening, ProtocolError, encode
 from telepresence_sidecar.contract.heartbeat import LinkSilent
 from telepresence_sidecar.contract.link import RIDE_SECONDS, Link, LinkGone
@@ -97,7 +98,7 @@ async def test_many_cuts_in_bulk_both_ways_lose_and_double_nothing(seed: int) ->
 async def test_what_is_kept_is_bounded_while_nobody_acknowledges_and_while_the_link_is_down() -> None:
     pair = MuxPair()
     near, near_heard, _, far_heard = await connected(pair)
-    others = [(await connected(pair))[0] for _ in range(3)]
+    others = [(await connected(pair))[0] for _ in range(FLOOR // INITIAL_WINDOW)]
     pair.pod_wire.held = True  # acknowledgements, too
     for stream in (near, *others):
         stream.write(bytes(4 << 20))
