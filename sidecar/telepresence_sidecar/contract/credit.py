@@ -21,9 +21,13 @@ SHORTEST_ROUND_TRIP = 0.01
 
 
 class GrowthBudget:
-    """Bytes by which all windows of one mux together may exceed their initial size."""
+    """Bytes by which all windows of one mux together may exceed their initial size.
+
+    `reached` is the size that one of them has grown to: another that grows need not find it out again.
+    """
 
     def __init__(self, total: int) -> None:
+        self.reached = INITIAL_WINDOW
         self._left = total
 
     def take(self, count: int) -> bool:
@@ -70,7 +74,11 @@ class ReceiveWindow:
         self.size = INITIAL_WINDOW
 
     def _grow(self) -> None:
-        more = min(GROWTH * self.size, LARGEST_WINDOW) - self.size
-        if more and self._budget.take(more):
-            self._owed += more
-            self.size += more
+        step = GROWTH * self.size
+        for size in (max(step, self._budget.reached), step):
+            more = min(size, LARGEST_WINDOW) - self.size
+            if more and self._budget.take(more):
+                self._owed += more
+                self.size += more
+                self._budget.reached = max(self._budget.reached, self.size)
+                return

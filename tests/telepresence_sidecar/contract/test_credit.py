@@ -57,3 +57,19 @@ def test_growth_is_granted_to_the_sender_as_credit() -> None:
     window = ReceiveWindow(GrowthBudget(64 << 20), now=0.0)
     granted = window.consume(INITIAL_WINDOW, 0.001, 0.05)
     assert granted == GROWTH * INITIAL_WINDOW
+
+
+def test_a_window_grows_at_once_to_what_another_has_reached() -> None:
+    budget = GrowthBudget(64 << 20)
+    first, second = ReceiveWindow(budget, 0.0), ReceiveWindow(budget, 0.0)
+    consume_for(first, 10.0, 1e9, 1.0)
+    second.consume(INITIAL_WINDOW, 0.001, 0.05)
+    assert second.size == first.size == LARGEST_WINDOW
+
+
+def test_where_there_is_no_room_for_as_much_a_window_grows_by_its_own_step() -> None:
+    budget = GrowthBudget(LARGEST_WINDOW + (GROWTH - 2) * INITIAL_WINDOW)
+    first, second = ReceiveWindow(budget, 0.0), ReceiveWindow(budget, 0.0)
+    consume_for(first, 10.0, 1e9, 1.0)
+    second.consume(INITIAL_WINDOW, 0.001, 0.05)
+    assert (first.size, second.size) == (LARGEST_WINDOW, GROWTH * INITIAL_WINDOW)
