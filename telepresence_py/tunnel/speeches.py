@@ -78,9 +78,8 @@ class Spdy:
     Its flow control is not used by Kubernetes' own ends, so nor here."""
 
     def __init__(self, port: int, told: Told) -> None:
-        headers = (
-            zlib.compressobj()
-        )  # one for all streams; without SPDY's dictionary, which no reader insists on
+        # one for all streams; without SPDY's dictionary, which no reader insists on
+        headers = zlib.compressobj()
         self.opening = _syn_stream(_ERROR_STREAM, b"error", port, headers, _FIN) + _syn_stream(
             _DATA_STREAM, b"data", port, headers, 0
         )
