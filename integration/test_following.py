@@ -17,6 +17,7 @@ from integration.probe.manifests import Workload, probe_config_map
 from integration.probe.swapping import Swap, swapped
 from integration.probe.town import settle
 from integration.support.aftermath import SESSION_LABEL, assert_restored, is_ready, remember
+from integration.support.cluster import KubectlFailed
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
 from integration.support.waiting import wait_until
@@ -144,9 +145,12 @@ class Child:
         assert '"who": "peer"' in answer["received"]
 
     def is_asked(self) -> None:
-        wait_until(
-            lambda: json.loads(self.town.ask(URL))["who"] == "laptop", 20, "the Service leads to the child"
-        )
+        def answers() -> bool:
+            with contextlib.suppress(KubectlFailed):  # refused: the customers' node has not heard of it yet
+                return bool(json.loads(self.town.ask(URL))["who"] == "laptop")
+            return False
+
+        wait_until(answers, 20, "the Service leads to the child")
 
 
 def end_restored(moving: Moving, swap: Swap) -> None:
