@@ -7,9 +7,12 @@ import asyncio
 import random
 from collections.abc import Callable
 
+from telepresence_sidecar.contract.frames import Kind, Opening
 from telepresence_sidecar.contract.link import Leg, Link
 from telepresence_sidecar.contract.mux import Mux
 from telepresence_sidecar.contract.stream import MuxStream
+from tests.fakes.loop import until
+from tests.fakes.sink import Recorder
 
 
 class MemoryPipe:
@@ -146,3 +149,14 @@ class MuxPair:
 
     def cut_bulk(self) -> None:
         self.laptop_bulk_wire.abort()
+
+
+async def connected(pair: MuxPair) -> tuple[MuxStream, Recorder, MuxStream, Recorder]:
+    """A stream that the pod has accepted: both its ends, and what is heard at each."""
+    near, near_heard, far_heard = pair.laptop.open(Opening(Kind.TCP, "orders", 80)), Recorder(), Recorder()
+    near.set_protocol(near_heard)
+    await until(lambda: bool(pair.at_pod))
+    far = pair.at_pod.pop()
+    far.set_protocol(far_heard)
+    far.accept()
+    return near, near_heard, far, far_heard

@@ -146,8 +146,7 @@ class Lane:
         self._flushed = False
         if self._flush_due:
             self._flush_due = False
-            if not self._owner.lost.done():
-                self._wake()
+            self._wake()
 
     def _flush(self) -> None:
         data: list[bytes | memoryview] = []

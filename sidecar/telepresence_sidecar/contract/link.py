@@ -207,7 +207,6 @@ class Link:
         else:
             whole = data = b"".join(frames)
         self._keep(data)
-        self._given = self.sent
         leg.write(whole)
         self.pace.sent(self.sent, now, more)
 
@@ -297,7 +296,7 @@ class Link:
 
     def _begin(self, leg: Leg, peer_has: int) -> None:
         """Send what the peer has not got, and go on from there."""
-        self._drop_kept(peer_has)
+        self._has_come(peer_has)
         self._behind = deque(self._kept)
         if self._behind:
             self._behind[0] = memoryview(self._behind[0])[peer_has - self._kept_from :]
@@ -307,7 +306,6 @@ class Link:
         self.up = True
         leg.begun.set_result(None)
         leg.heartbeat.start()
-        self._mux.delivered()
         self._on_up()
         self._catch_up(leg)
 
@@ -333,11 +331,12 @@ class Link:
         self._kept.append(data)
         self.sent += len(data)
 
-    def _drop_kept(self, acked: int) -> None:
+    def _has_come(self, acked: int) -> None:
         self.acked = acked
         kept = self._kept
         while kept and self._kept_from + len(kept[0]) <= acked:
             self._kept_from += len(kept.popleft())
+        self._mux.delivered()
 
     def _heard(self, leg: Leg, frame: Frame) -> None:
         if leg is not self._leg:
@@ -345,9 +344,8 @@ class Link:
         if frame.type is FrameType.ACK:
             total = decode_total(frame.payload)
             self._require_possible(total)
-            self._drop_kept(total)
+            self._has_come(total)
             self.pace.acked(total, self._loop.time())
-            self._mux.delivered()
             self._tell_room()
         elif frame.type is FrameType.PING:
             self._asked = True

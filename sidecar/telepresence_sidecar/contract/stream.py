@@ -342,7 +342,7 @@ class MuxStream(asyncio.Transport):
         self._protocol.data_received(data)
         if not self._gone and not self._datagrams:
             credit = self._window.consume(len(data), self._mux.loop.time(), self._lane.round_trip)
-            if self._window.has_grown:
-                self._mux.much()
             if credit:
+                if self._window.has_grown:
+                    self._mux.much()
                 self._mux.send_control(encode_number(FrameType.WINDOW, self.number, credit))

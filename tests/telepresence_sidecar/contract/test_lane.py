@@ -11,19 +11,9 @@ from telepresence_sidecar.contract.frames import Kind, Opening
 from telepresence_sidecar.contract.stream import MUCH, MUCH_SECONDS, MuxStream
 from tests.fakes.loop import in_loop, in_virtual_time, until
 from tests.fakes.sink import Recorder
-from tests.fakes.wire import MuxPair
+from tests.fakes.wire import MuxPair, connected
 
 TCP = Opening(Kind.TCP, "orders", 80)
-
-
-async def connected(pair: MuxPair) -> tuple[MuxStream, Recorder, MuxStream, Recorder]:
-    near, near_heard, far_heard = pair.laptop.open(TCP), Recorder(), Recorder()
-    near.set_protocol(near_heard)
-    await until(lambda: bool(pair.at_pod))
-    far = pair.at_pod.pop()
-    far.set_protocol(far_heard)
-    far.accept()
-    return near, near_heard, far, far_heard
 
 
 async def speak(stream: MuxStream, heard: Recorder, data: bytes, dice: random.Random) -> None:

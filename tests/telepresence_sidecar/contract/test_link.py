@@ -15,22 +15,12 @@ from telepresence_sidecar.contract.frames import FrameType, Kind, Opening, Proto
 from telepresence_sidecar.contract.heartbeat import LinkSilent
 from telepresence_sidecar.contract.link import RIDE_SECONDS, Link, LinkGone
 from telepresence_sidecar.contract.pace import FLOOR
-from telepresence_sidecar.contract.stream import HIGH_WATER, MuxStream
+from telepresence_sidecar.contract.stream import HIGH_WATER
 from tests.fakes.loop import in_loop, in_virtual_time, until
 from tests.fakes.sink import Recorder
-from tests.fakes.wire import MemoryPipe, MuxPair
+from tests.fakes.wire import MemoryPipe, MuxPair, connected
 
 TCP = Opening(Kind.TCP, "orders", 80)
-
-
-async def connected(pair: MuxPair) -> tuple[MuxStream, Recorder, MuxStream, Recorder]:
-    near, near_heard, far_heard = pair.laptop.open(TCP), Recorder(), Recorder()
-    near.set_protocol(near_heard)
-    await until(lambda: bool(pair.at_pod))
-    far = pair.at_pod.pop()
-    far.set_protocol(far_heard)
-    far.accept()
-    return near, near_heard, far, far_heard
 
 
 async def exchange(pair: MuxPair, up: bytes, down: bytes) -> None:
