@@ -39,6 +39,7 @@ PROGRAMS = {
     "musl": Program(("musl-gcc", "--version"), ("musl-tools", "gcc", "libc6-dev"), "5 MB, some seconds"),
     "dig": Program(("dig", "-v"), ("bind9-dnsutils",), "5 MB, some seconds"),
     "vim": Program(("sh", "-c", "vi --version | grep -q VIM"), ("vim-tiny",), "5 MB, some seconds"),
+    "fish": Program(("fish", "--version"), ("fish",), "20 MB, some seconds"),
     "less": Program(("less", "--version"), ("less",), "1 MB, some seconds"),
     # the one that the cluster was built with, unless there is one on the PATH
     "go": Program(("go", "version"), (), ""),

@@ -1,4 +1,4 @@
-"""PURE: variables as dotenv text, written so that common readers get the values back; and such text read.
+"""PURE: a variable in dotenv syntax, written so that common readers get the value back; and such text read.
 
 There is no standard of the syntax. What is written stays in what shells (`set -a; . FILE`), python-dotenv and
 dotenv-like readers have in common, as far as a value can be held there at all; docs/environment.md has the
@@ -8,11 +8,9 @@ table. What is read is a little more: `export`, comments, blanks around `=`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 
-_NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
-_ASSIGNMENT = re.compile(rf"[ \t]*(?:export[ \t]+)?({_NAME})[ \t]*=")
+NAME = r"[A-Za-z_][A-Za-z0-9_.-]*"
+_ASSIGNMENT = re.compile(rf"[ \t]*(?:export[ \t]+)?({NAME})[ \t]*=")
 _NOTHING = re.compile(r"[ \t]*(?:#[^\n]*)?(?:\n|\Z)")
 _REST = re.compile(r"(?:[ \t]+#[^\n]*|[ \t]*)(?:\n|\Z)")
 _QUOTE = re.compile("[ \\t]*(['\"])")
@@ -36,27 +34,9 @@ class DotenvError(ValueError):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class Dotenv:
-    """`omitted` are the names that the text does not hold: no reader would get them back."""
-
-    text: str
-    omitted: tuple[str, ...]
-
-
-def write_dotenv(variables: Mapping[str, str]) -> Dotenv:
-    """One line for each variable, sorted, or several where the value has several.
-
-    Left out are values that are not UTF-8 (they carry surrogate escapes) and names of other characters than
-    letters, digits, `_`, `.` and `-`.
-    """
-    lines, omitted = [], []
-    for name, value in sorted(variables.items()):
-        if re.fullmatch(_NAME, name) and _is_text(value):
-            lines.append(f"{name}={_quoted(value)}\n")
-        else:
-            omitted.append(name)
-    return Dotenv("".join(lines), tuple(omitted))
+def dotenv_line(name: str, value: str) -> str:
+    """One line, or several where the value has several. The name is a NAME, the value UTF-8."""
+    return f"{name}={_quoted(value)}\n"
 
 
 def read_dotenv(text: str) -> dict[str, str]:
@@ -119,11 +99,3 @@ def _quoted(value: str) -> str:
         return value
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r")
     return f'"{escaped}"'
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

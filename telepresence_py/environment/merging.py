@@ -1,4 +1,5 @@
-"""PURE: the child's environment: the container's variables over the laptop's, but for a list of exceptions.
+"""PURE: the child's environment: the container's variables over the laptop's, but for a list of exceptions
+and for what the user chooses.
 
 The exceptions (`KEPT`) are variables that describe the machine on which the process runs, not the service:
 where programs and libraries lie, which terminal and desktop there is, which debugger is attached. The pod's
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from telepresence_py.model.intent import EnvironmentChoice
 
 
 @dataclass(frozen=True)
@@ -73,23 +76,40 @@ def stays_the_laptops(name: str) -> bool:
     return _KEPT_NAME.match(name) is not None
 
 
-def given(pod: Mapping[str, str], laid_over: Mapping[str, str]) -> dict[str, str]:
-    """What the child has from elsewhere than the laptop: the pod's variables where the pod may say, and over
-    them, whatever their names, those that the user laid over them."""
-    return {name: value for name, value in pod.items() if not stays_the_laptops(name)} | dict(laid_over)
+def matches(name: str, globs: Iterable[str]) -> bool:
+    """Whether one of them matches the whole name; case counts."""
+    return any(fnmatch.fnmatchcase(name, glob) for glob in globs)
 
 
-def merge(
-    pod: Mapping[str, str], laptop: Mapping[str, str], laid_over: Mapping[str, str] | None = None
-) -> dict[str, str]:
-    """The child's environment: all of the laptop's variables, with the given ones over them.
+def given(pod: Mapping[str, str], choice: EnvironmentChoice) -> dict[str, str]:
+    """What the child has from elsewhere than the laptop: the pod's variables where the pod may say and the
+    user lets it, and over them, whatever their names, those that the user lays over them."""
+    taken = {name: value for name, value in pod.items() if _takes(name, choice)}
+    return taken | choice.laid_over
+
+
+def merge(pod: Mapping[str, str], laptop: Mapping[str, str], choice: EnvironmentChoice) -> dict[str, str]:
+    """The child's environment: the laptop's variables, but for those that are unset, with the given ones over
+    them.
 
     Values are taken as they are: empty, of several lines, or with surrogate escapes for bytes that are not
     UTF-8. A kept variable that the laptop does not have is not in the child's environment either.
     """
-    return {**laptop, **given(pod, laid_over or {})}
+    remaining = {name: value for name, value in laptop.items() if not matches(name, choice.unset)}
+    return remaining | given(pod, choice)
 
 
-def left_out(pod: Mapping[str, str]) -> tuple[str, ...]:
-    """Names of the pod's variables that `given` does not take, sorted, to be told to the user."""
+def left_out(pod: Iterable[str]) -> tuple[str, ...]:
+    """Names of the pod's variables that are never taken, sorted, to be told to the user."""
     return tuple(sorted(name for name in pod if stays_the_laptops(name)))
+
+
+def without_effect(globs: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """The globs that match none of the names: most often a slip of the pen."""
+    names = tuple(names)
+    return tuple(glob for glob in globs if not any(matches(name, (glob,)) for name in names))
+
+
+def _takes(name: str, choice: EnvironmentChoice) -> bool:
+    included = not choice.include or matches(name, choice.include)
+    return included and not stays_the_laptops(name) and not matches(name, (*choice.exclude, *choice.unset))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+ENV_FORMATS = ("dotenv", "json", "shell", "fish", "powershell", "docker")
+"""Of `--env-format`; the first one unless another is chosen."""
+
 
 @dataclass(frozen=True)
 class ClusterChoice:
@@ -33,16 +36,31 @@ class PortOverride:
     pod_port: int
 
 
+_GLOBS = ("include", "exclude", "unset")
+
+
 @dataclass(frozen=True)
 class EnvironmentChoice:
-    """`--env-file`, `--env-json`, `--env-from`: absolute paths to be written, variables laid over all others.
+    """The options `--env...` and `--unset`. `include` (none is all) and `exclude` are globs that choose among
+    the pod's variables; `unset` are globs of what the child has neither from the pod nor from the laptop.
 
-    `laid_over` may carry secrets: never print it.
+    `laid_over`, from `--env-from` and `--env`, is over all others; it may carry secrets: never print it.
+    `env_file` and `env_json` are absolute paths to be written, the first in `env_format`, one of ENV_FORMATS.
     """
 
     env_file: str | None = None
     env_json: str | None = None
     laid_over: dict[str, str] = field(default_factory=dict, repr=False)
+    env_format: str = ENV_FORMATS[0]
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    unset: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, fields: dict[str, object]) -> EnvironmentChoice:
+        """The inverse of `dataclasses.asdict`; TypeError when the fields are not an EnvironmentChoice's."""
+        tuples = {name: tuple(fields[name]) for name in _GLOBS}  # type: ignore[arg-type,var-annotated]
+        return cls(**{**fields, **tuples})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -121,7 +139,7 @@ def _of_every_intent(fields: dict[str, object]) -> dict[str, object]:
         **fields,
         "cluster": ClusterChoice.from_json(fields["cluster"]),  # type: ignore[arg-type]
         "command": tuple(fields["command"]),  # type: ignore[arg-type]
-        "environment": EnvironmentChoice(**fields["environment"]),  # type: ignore[arg-type]
+        "environment": EnvironmentChoice.from_json(fields["environment"]),  # type: ignore[arg-type]
     }
 
 

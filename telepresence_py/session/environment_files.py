@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from telepresence_py.environment.dotenv import write_dotenv
+from telepresence_py.environment.formats import write
 from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import EnvironmentChoice
@@ -28,16 +27,15 @@ def write_environment_files(choice: EnvironmentChoice, variables: Mapping[str, s
     They are the user's from then on: nothing of ours removes them. PreconditionFailed when one cannot be
     written.
     """
-    if choice.env_file is not None:
-        dotenv = write_dotenv(variables)
-        _write(Path(choice.env_file), dotenv.text.encode())
-        if dotenv.omitted:
-            names = ", ".join(repr(name) for name in dotenv.omitted)
-            text = f"{choice.env_file} cannot hold {names}, as no reader would get it back; --env-json can"
-            report(Event("environment-omitted", text, Level.NOTICE))
-    if choice.env_json is not None:
-        text = json.dumps(dict(sorted(variables.items())), indent=2)
-        _write(Path(choice.env_json), text.encode("ascii") + b"\n")
+    for path, form in ((choice.env_file, choice.env_format), (choice.env_json, "json")):
+        if path is None:
+            continue
+        written = write(form, variables)
+        _write(Path(path), written.content)
+        if written.unheld:
+            unheld = ", ".join(str(each) for each in written.unheld)
+            text = f"{path} ({form}) does not hold {unheld}; --env-json FILE holds every variable"
+            report(Event("environment-omitted", text, Level.WARNING))
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -12,7 +12,6 @@ from functools import partial
 import trio
 
 from telepresence_py.dns.forwarder import Forwarder
-from telepresence_py.environment.merging import given, left_out, merge
 from telepresence_py.forward.choosing import resolve_by_any
 from telepresence_py.forward.datagrams import NameServers, serve_datagrams
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
@@ -24,8 +23,8 @@ from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import EnvironmentChoice
 from telepresence_py.model.network import Mount, PodFacts, PortMap
 from telepresence_py.model.world import NetworkView
+from telepresence_py.session.child_environment import child_environment
 from telepresence_py.session.copies import Copies, ask_for
-from telepresence_py.session.environment_files import write_environment_files
 from telepresence_py.session.tunnels import Tunnels
 from telepresence_py.volumes.choose import choose
 from telepresence_sidecar.contract import __version__
@@ -81,16 +80,8 @@ async def set_stage(
         inside = await stack.enter_async_context(enter(_view(scene, tunnel.facts, copies), report))
         await copies.fill(inside.volume_directories)
         inbound = await _serve(stack, nursery, scene.ports, tunnels, inside)
-        environment = _environment(scene.environment, tunnel.facts, report)
+        environment = child_environment(scene.environment, tunnel.facts.environment, report)
         yield Stage(scene, environment, inside.namespaces, inbound, inside.lost)
-
-
-def _environment(choice: EnvironmentChoice, facts: PodFacts, report: Report) -> dict[str, str]:
-    if names := left_out(facts.environment):
-        text = f"Variables that stay as they are on the laptop: {', '.join(names)}"
-        report(Event("environment", text, Level.DETAIL))
-    write_environment_files(choice, given(facts.environment, choice.laid_over), report)
-    return merge(facts.environment, os.environ, choice.laid_over)
 
 
 def _volumes_to_copy(scene: Scene, report: Report) -> tuple[Mount, ...]:

@@ -299,7 +299,15 @@ def test_the_intent_reaches_the_session_whole(swapping):
         "image": "r/i:1",
         "grace_seconds": 120.0,
         "ready_now": True,
-        "environment": {"env_file": None, "env_json": None, "laid_over": {}},
+        "environment": {
+            "env_file": None,
+            "env_json": None,
+            "laid_over": {},
+            "env_format": "dotenv",
+            "include": [],
+            "exclude": [],
+            "unset": [],
+        },
     }
 
 

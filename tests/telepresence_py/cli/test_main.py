@@ -101,6 +101,11 @@ def test_the_version_is_that_of_the_contract():
         (["swap", "orders", "--grace", "soon", "--", "true"], "'soon' is not a duration"),
         (["swap", "orders", "--grace", "0", "--", "true"], "--grace 0: write a time from 1 s to 24 h"),
         (["swap", "orders", "--env-file", "", "--", "true"], "--env-file is empty"),
+        (["swap", "orders", "--env-fromat", "shell", "--", "true"], "--env-format"),
+        (["swap", "orders", "--env-format", "shell", "--", "true"], "add --env-file FILE"),
+        (["run", "--env-file", "x", "--env-format", "shel", "--", "true"], "did you mean 'shell'?"),
+        (["swap", "orders", "--env", "A", "--", "true"], "write NAME=VALUE"),
+        (["swap", "orders", "--env-exclude", "A,B", "--", "true"], "--env-exclude A --env-exclude B"),
         (["run", "--serviceaccount", "", "--", "true"], "--serviceaccount is empty"),
         (["swap", "deploymnt/x", "--", "true"], "did you mean 'deployment'?"),
         (["swap", "./run.sh"], "your command behind a --"),
@@ -191,7 +196,8 @@ def test_an_intent_holds_what_was_typed(monkeypatch):
     monkeypatch.setenv("SHELL", "/bin/zsh")
     options = {"kubeconfig": None, "context": "dev", "namespace": None, "as_user": None, "as_groups": ()}
     options |= {"ports": ("1:2",), "image": None, "grace": "1m", "ready": "listening"}
-    options |= {"env_file": None, "env_json": None, "env_from": None}
+    options |= {"env_file": None, "env_json": None, "env_from": None, "env_format": None}
+    options |= dict.fromkeys(("env_include", "env_exclude", "env", "unset"), ())
     intent = commands.swap_intent("sts/db:main", (), options)
     assert (intent.kind, intent.name, intent.container) == ("statefulset", "db", "main")
     assert (intent.command, intent.grace_seconds, intent.ready_now) == (("/bin/zsh",), 60.0, False)

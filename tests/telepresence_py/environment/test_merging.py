@@ -8,7 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from telepresence_py.environment.merging import KEPT, given, left_out, merge, stays_the_laptops
+from telepresence_py.environment.merging import (
+    KEPT,
+    given,
+    left_out,
+    matches,
+    merge,
+    stays_the_laptops,
+    without_effect,
+)
+from telepresence_py.model.intent import EnvironmentChoice
+
+NO_CHOICE = EnvironmentChoice()
 
 
 def words(text: str) -> list[str]:
@@ -19,11 +30,11 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "environment.md"
 
 
 def test_the_pods_value_wins_over_the_laptops() -> None:
-    assert merge({"DB_HOST": "orders-db"}, {"DB_HOST": "127.0.0.1"}) == {"DB_HOST": "orders-db"}
+    assert merge({"DB_HOST": "orders-db"}, {"DB_HOST": "127.0.0.1"}, NO_CHOICE) == {"DB_HOST": "orders-db"}
 
 
 def test_the_laptops_other_variables_remain() -> None:
-    assert merge({"A": "pod"}, {"EDITOR": "vi"}) == {"A": "pod", "EDITOR": "vi"}
+    assert merge({"A": "pod"}, {"EDITOR": "vi"}, NO_CHOICE) == {"A": "pod", "EDITOR": "vi"}
 
 
 @pytest.mark.parametrize(
@@ -35,8 +46,8 @@ def test_the_laptops_other_variables_remain() -> None:
     ),
 )
 def test_what_describes_the_machine_stays_the_laptops(name: str) -> None:
-    assert merge({name: "pod"}, {name: "laptop"}) == {name: "laptop"}
-    assert merge({name: "pod"}, {}) == {}
+    assert merge({name: "pod"}, {name: "laptop"}, NO_CHOICE) == {name: "laptop"}
+    assert merge({name: "pod"}, {}, NO_CHOICE) == {}
 
 
 @pytest.mark.parametrize(
@@ -49,17 +60,75 @@ def test_what_describes_the_machine_stays_the_laptops(name: str) -> None:
 )
 def test_what_describes_the_service_comes_from_the_pod(name: str) -> None:
     assert not stays_the_laptops(name)
-    assert merge({name: "pod"}, {name: "laptop"}) == {name: "pod"}
+    assert merge({name: "pod"}, {name: "laptop"}, NO_CHOICE) == {name: "pod"}
 
 
 def test_what_the_user_lays_over_wins_over_pod_and_laptop_whatever_its_name() -> None:
-    pod, laid_over = {"A": "pod", "B": "pod", "PATH": "pod"}, {"A": "mine", "PATH": "mine"}
-    assert given(pod, laid_over) == {"A": "mine", "B": "pod", "PATH": "mine"}
-    assert merge(pod, {"A": "laptop", "PATH": "laptop"}, laid_over)["PATH"] == "mine"
+    pod, choice = (
+        {"A": "pod", "B": "pod", "PATH": "pod"},
+        EnvironmentChoice(laid_over={"A": "mine", "PATH": "mine"}),
+    )
+    assert given(pod, choice) == {"A": "mine", "B": "pod", "PATH": "mine"}
+    assert merge(pod, {"A": "laptop", "PATH": "laptop"}, choice)["PATH"] == "mine"
+
+
+POD = {"DB_HOST": "pod", "DB_PORT": "pod", "PORT": "pod", "PATH": "pod"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "taken"),
+    [
+        (NO_CHOICE, "DB_HOST DB_PORT PORT"),
+        (EnvironmentChoice(include=("DB_*",)), "DB_HOST DB_PORT"),
+        (EnvironmentChoice(include=("DB_HOST", "POR?")), "DB_HOST PORT"),
+        (EnvironmentChoice(exclude=("DB_*",)), "PORT"),
+        (EnvironmentChoice(exclude=("*PORT", "NOBODYS")), "DB_HOST"),
+        (EnvironmentChoice(include=("DB_*",), exclude=("*_PORT",)), "DB_HOST"),
+        (EnvironmentChoice(include=("*_[HQ]OST",)), "DB_HOST"),
+        (EnvironmentChoice(include=("db_*", "DB", "B_")), ""),
+        (EnvironmentChoice(include=("PATH", "PORT")), "PORT"),
+        (EnvironmentChoice(exclude=("*",)), ""),
+        (EnvironmentChoice(unset=("DB_PORT",)), "DB_HOST PORT"),
+        (EnvironmentChoice(include=("DB_*",), unset=("*HOST",)), "DB_PORT"),
+    ],
+)
+def test_globs_choose_among_the_pods_variables(choice: EnvironmentChoice, taken: str) -> None:
+    assert given(POD, choice) == dict.fromkeys(taken.split(), "pod")
+
+
+def test_a_variable_that_is_not_taken_from_the_pod_stays_as_the_laptop_has_it() -> None:
+    choice, laptop = EnvironmentChoice(exclude=("DB_*",)), {"DB_HOST": "laptop", "EDITOR": "vi"}
+    assert merge(POD, laptop, choice) == {"DB_HOST": "laptop", "EDITOR": "vi", "PORT": "pod"}
+
+
+def test_what_is_unset_is_there_neither_from_the_pod_nor_from_the_laptop() -> None:
+    choice, laptop = (
+        EnvironmentChoice(unset=("DB_HOST", "AWS_*")),
+        {"DB_HOST": "laptop", "AWS_PROFILE": "me", "A": "a"},
+    )
+    assert merge(POD, laptop, choice) == {"A": "a", "DB_PORT": "pod", "PORT": "pod"}
+
+
+def test_what_is_laid_over_is_there_whatever_the_globs_say() -> None:
+    choice = EnvironmentChoice(
+        laid_over={"AWS_REGION": "mine", "X": "1"}, include=("DB_*",), exclude=("X",), unset=("AWS_*",)
+    )
+    merged = merge(POD, {"AWS_PROFILE": "me"}, choice)
+    assert merged == {"DB_HOST": "pod", "DB_PORT": "pod", "AWS_REGION": "mine", "X": "1"}
+
+
+def test_a_glob_is_for_the_whole_name_and_case_counts() -> None:
+    assert matches("DB_HOST", ("DB_*",))
+    for glob in ("DB", "HOST", "db_*", "DB_?"):
+        assert not matches("DB_HOST", (glob,))
+
+
+def test_globs_that_match_nothing_are_told_in_their_order() -> None:
+    assert without_effect(("Z*", "DB_*", "A"), POD) == ("Z*", "A")
 
 
 def test_what_is_given_holds_nothing_of_the_laptops() -> None:
-    assert given({"A": "pod", "PATH": "pod"}, {}) == {"A": "pod"}
+    assert given({"A": "pod", "PATH": "pod"}, NO_CHOICE) == {"A": "pod"}
 
 
 def test_names_that_were_left_out_are_told_sorted() -> None:
@@ -84,7 +153,10 @@ def test_odd_values_reach_a_process_byte_for_byte() -> None:
         f"import os; print(ascii([os.environb[name] for name in {[os.fsencode(name) for name in pod]!r}]))"
     )
     answer = subprocess.run(
-        [sys.executable, "-I", "-c", question], env=merge(pod, os.environ), capture_output=True, check=True
+        [sys.executable, "-I", "-c", question],
+        env=merge(pod, os.environ, NO_CHOICE),
+        capture_output=True,
+        check=True,
     )
     assert answer.stdout.decode().strip() == ascii([os.fsencode(value) for value in pod.values()])
 

@@ -9,16 +9,18 @@ import stat
 import pytest
 
 from telepresence_py.environment.dotenv import read_dotenv
+from telepresence_py.environment.formats import write as write_format
 from telepresence_py.model.errors import PreconditionFailed
-from telepresence_py.model.intent import EnvironmentChoice
+from telepresence_py.model.events import Level
+from telepresence_py.model.intent import ENV_FORMATS, EnvironmentChoice
 from telepresence_py.session.environment_files import require_environment_files, write_environment_files
 
 VARIABLES = {"B": "it's\n", "A": "", "RAW": "\udcff"}
 
 
-def write(**paths):
+def write(**options):
     told = []
-    choice = EnvironmentChoice(**{name: str(path) for name, path in paths.items()})
+    choice = EnvironmentChoice(**{name: str(value) for name, value in options.items()})
     require_environment_files(choice)
     write_environment_files(choice, VARIABLES, told.append)
     return told
@@ -35,7 +37,28 @@ def test_both_files_hold_the_variables_and_are_the_users_alone(tmp_path):
     assert json.loads(as_json.read_text()) == VARIABLES
     assert (mode(dotenv), mode(as_json)) == (0o600, 0o600)
     assert sorted(os.listdir(tmp_path)) == [".env", "env.json"]
-    assert "RAW" in told.text
+    assert told.level is Level.WARNING
+    unheld = "'RAW' (values that are not UTF-8)"
+    assert told.text == f"{dotenv} (dotenv) does not hold {unheld}; --env-json FILE holds every variable"
+
+
+@pytest.mark.parametrize("form", ENV_FORMATS)
+def test_a_file_of_every_format_is_written_and_the_users_alone(form, tmp_path):
+    write(env_file=tmp_path / "env", env_format=form)
+    assert (tmp_path / "env").read_bytes() == write_format(form, VARIABLES).content
+    assert mode(tmp_path / "env") == 0o600
+
+
+def test_what_a_format_cannot_hold_is_named_with_the_reason_and_never_its_value(tmp_path):
+    (told,) = write(env_file=tmp_path / "env", env_format="docker")
+    assert (tmp_path / "env").read_text() == "A=\n"
+    assert "'B' (values of several lines), 'RAW' (values that are not UTF-8)" in told.text
+    assert "it's" not in told.text
+
+
+def test_what_json_holds_is_everything_and_nothing_is_told(tmp_path):
+    assert write(env_file=tmp_path / "env", env_format="json") == []
+    assert json.loads((tmp_path / "env").read_text()) == VARIABLES
 
 
 def test_a_file_of_the_users_is_replaced_and_becomes_private(tmp_path):
