@@ -11,6 +11,7 @@ import pytest
 
 from telepresence_py.cli.commands import cli
 from telepresence_py.model.errors import TelepresenceError
+from telepresence_py.model.intent import ENV_FORMATS
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -50,3 +51,29 @@ def test_the_readme_names_only_options_that_exist():
     named = {option for row in rows for option in re.findall(r"`(--?[a-z-]+)", row)}
     assert named
     assert named <= known
+
+
+@pytest.mark.parametrize("command", ["swap", "run"])
+def test_every_option_of_a_session_is_documented(command):
+    """In the README, or in a page of docs/ itself."""
+    text = "\n".join(path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
+    options = [
+        parameter.opts for parameter in cli.commands[command].params if parameter.opts[0].startswith("-")
+    ]
+
+    def is_named(spellings):
+        return any(re.search(rf"`[^`\n]*(?<![\w-]){spelling}(?![\w-])", text) for spelling in spellings)
+
+    assert [spellings for spellings in options if not is_named(spellings)] == []
+
+
+def test_the_formats_of_the_environment_are_documented_in_their_order():
+    text = (ROOT / "docs" / "environment.md").read_text()
+    table = text.partition("| `--env-format` |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([a-z]+)`", table, re.MULTILINE) == [*ENV_FORMATS]
+
+
+def test_the_documents_name_no_option_on_the_environment_that_is_not_there():
+    text = "\n".join(path.read_text() for path in DOCUMENTS)
+    known = {option for parameter in cli.commands["swap"].params for option in parameter.opts}
+    assert set(re.findall(r"(?<![\w-])--(?:env|unset)[a-z-]*", text)) <= known
