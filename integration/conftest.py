@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,8 @@ from integration.support.plain_user import GROUND, PlainUser, plain_user
 from integration.support.product import Product, product_for
 from integration.support.programs import Need, ensure
 from integration.support.sidecar_image import ensure_sidecar_image
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what it starts with &
 
 MakeNamespace = Callable[..., Namespace]
 MakeProduct = Callable[..., Product]

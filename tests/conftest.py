@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what it starts with &
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -93,6 +93,10 @@ class Spdy:
         return _HEADER.pack(_DATA_STREAM, size)
 
     def heard(self, payload: memoryview, continued: bool) -> None:
+        if 0 < len(payload) <= self._left:  # most are a part of one frame
+            self._left -= len(payload)
+            self._piece(payload)
+            return
         if self._held:
             payload, self._held = memoryview(self._held + payload), b""
         position, size = 0, len(payload)

@@ -92,12 +92,15 @@ class _PortForward(asyncio.Transport):
 
 
 class _Messages(WSListener):
-    """Turns messages into what an asyncio.Protocol hears."""
+    """Turns messages into what an asyncio.Protocol hears: of those that came together, once."""
 
     def __init__(self, protocol: asyncio.Protocol, port: int) -> None:
         self._protocol = protocol
         self._port = port
         self._error = ""
+        self._pieces: list[bytes] = []
+        self._due = False
+        self._loop = asyncio.get_running_loop()
         self._websocket: WSTransport
         self._speech: Speech
 
@@ -120,25 +123,41 @@ class _Messages(WSListener):
             continued = frame.msg_type is WSMsgType.CONTINUATION
             self._speech.heard(frame.get_payload_as_memoryview(), continued)
         elif frame.msg_type is WSMsgType.CLOSE:
+            self._hand_over()
             transport.disconnect()
+        if self._pieces:
+            if frame.last_in_buffer:
+                self._hand_over()
+            elif not self._due:  # the last may be one that we are not told of
+                self._due = True
+                self._loop.call_soon(self._hand_over)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._hand_over()
         self._protocol.connection_lost(PortForwardBroken(self._error) if self._error else None)
 
     # --- what the speech calls -----------------------------------------------------------------------
 
     def data(self, data: bytes) -> None:
-        self._protocol.data_received(data)
+        self._pieces.append(data)
 
     def failed(self, text: str) -> None:
+        self._hand_over()
         self._error = text
         self._websocket.disconnect(False)
 
     def ended(self) -> None:
+        self._hand_over()
         self._websocket.disconnect()
 
     def reply(self, message: bytes) -> None:
         self._websocket.send(WSMsgType.BINARY, message)
+
+    def _hand_over(self) -> None:
+        self._due = False
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._protocol.data_received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     # --- what picows calls of itself -----------------------------------------------------------------
 

@@ -58,7 +58,7 @@ class LaneOwner(Protocol):
     loop: asyncio.AbstractEventLoop
     lost: asyncio.Future[Exception | None]
 
-    def received(self, frame: Frame) -> None: ...
+    def received(self, frame: Frame, lane: Lane) -> None: ...
     def wire_lost(self, reason: Exception | None) -> None: ...
 
 
@@ -71,7 +71,6 @@ class Lane:
         self.wire = wire
         self.first = first or self
         self.beyond: Lane | None = None
-        self.received: Callable[[Frame], None] = owner.received
         self.wire_lost: Callable[[Exception | None], None] = owner.wire_lost
         self._owner = owner
         self._control: list[bytes | memoryview] = []
@@ -102,6 +101,9 @@ class Lane:
         return self.wire.acked >= stream.sent_until
 
     # --- what the wire calls ---------------------------------------------------------------------------
+
+    def received(self, frame: Frame) -> None:
+        self._owner.received(frame, self)
 
     def delivered(self) -> None:
         """The other end has more than before."""

@@ -33,7 +33,7 @@ from .frames import (
 from .heartbeat import Heartbeat, LinkSilent
 from .pace import Pace
 
-ACK_BYTES, ACK_SECONDS = 256 << 10, 0.02
+ACK_BYTES, ACK_SECONDS = 512 << 10, 0.02
 """So much may come, or so much time pass, before it is acknowledged, unless the other end asks."""
 
 RIDE_BYTES, RIDE_SECONDS = 16 << 10, 0.002

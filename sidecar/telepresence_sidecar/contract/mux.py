@@ -91,8 +91,8 @@ class Mux:
 
     # --- what the owner of the wire calls --------------------------------------------------------------
 
-    def received(self, frame: Frame) -> None:
-        """The next frame of the peer's mux. ProtocolError: the wire is of no use any more."""
+    def received(self, frame: Frame, lane: Lane) -> None:
+        """The next frame of the peer's mux, in that lane. ProtocolError: the wire is of no use any more."""
         if self.lost.done():
             return
         handler = self._handlers.get(frame.type)
@@ -103,7 +103,7 @@ class Mux:
         if stream is None:  # it ended here while this was under way
             return
         try:
-            self._stream_received(stream, frame)
+            self._stream_received(stream, frame, lane)
         except ProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - a relay's bug must not end the other streams
@@ -143,9 +143,9 @@ class Mux:
         stream = self._streams[number] = MuxStream(self, self.first_lane, number, opening, window)
         return stream
 
-    def _stream_received(self, stream: MuxStream, frame: Frame) -> None:
+    def _stream_received(self, stream: MuxStream, frame: Frame, lane: Lane) -> None:
         if frame.type is FrameType.DATA:
-            stream.on_data(frame.payload)
+            stream.on_data(frame.payload, lane)
         elif frame.type is FrameType.WINDOW:
             stream.on_credit(decode_number(frame.payload))
         elif frame.type is FrameType.EOF:

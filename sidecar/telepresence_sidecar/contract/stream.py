@@ -32,7 +32,6 @@ class StreamOwner(Protocol):
 
     loop: asyncio.AbstractEventLoop
 
-    def send_control(self, frame: bytes) -> None: ...
     def much(self) -> None:
         """It has much to send or to receive."""
 
@@ -61,6 +60,7 @@ class MuxStream(asyncio.Transport):
         self.sent_until = 0
         self._mux = mux
         self._lane = lane
+        self._heard_in = lane
         self._leaving = False
         self._burst = 0  # bytes sent since it last paused
         self._burst_since = mux.loop.time()
@@ -238,7 +238,8 @@ class MuxStream(asyncio.Transport):
         if self.opening.rest and self.opening.kind not in REQUEST_KINDS:
             self._incoming.append(self.opening.rest)
 
-    def on_data(self, data: bytes) -> None:
+    def on_data(self, data: bytes, lane: Lane) -> None:
+        self._heard_in = lane
         if self._closing:
             if self._eof_sent:  # nobody will ever read it; the peer shall stop, as TCP does after close
                 self.abort()
@@ -341,8 +342,9 @@ class MuxStream(asyncio.Transport):
         assert self._protocol is not None
         self._protocol.data_received(data)
         if not self._gone and not self._datagrams:
-            credit = self._window.consume(len(data), self._mux.loop.time(), self._lane.round_trip)
+            lane = self._heard_in
+            credit = self._window.consume(len(data), self._mux.loop.time(), lane.round_trip)
             if credit:
                 if self._window.has_grown:
                     self._mux.much()
-                self._mux.send_control(encode_number(FrameType.WINDOW, self.number, credit))
+                lane.send_control(encode_number(FrameType.WINDOW, self.number, credit))  # an ACK rides on it

@@ -115,6 +115,20 @@ async def test_a_message_in_fragments_is_put_together() -> None:
 
 
 @in_loop
+async def test_messages_that_come_together_are_handed_over_together() -> None:
+    class Talkative(PortForward):
+        def begin(self) -> None:
+            for _ in range(50):
+                self.say(b"\0word ")
+            self.say(b"", WSMsgType.PING)
+
+    async with api_server(lambda request: Talkative()) as target:
+        recorder = await dialled(target)
+        await until(lambda: recorder.received == b"word " * 50)
+        assert len(recorder.pieces) < 5
+
+
+@in_loop
 async def test_the_error_channel_ends_the_connection_with_its_text() -> None:
     class Refusing(PortForward):
         def begin(self) -> None:

@@ -112,6 +112,20 @@ async def test_who_was_heard_out_and_says_little_is_in_the_first_lane_again() ->
     assert pair.laptop_bulk.sent == before
 
 
+@in_loop
+async def test_what_a_receiver_grants_goes_where_the_bytes_came_so_that_acknowledgements_ride_on_it() -> None:
+    pair = MuxPair(capacity=1 << 20)
+    pair.widen()
+    near, _, _, heard = await connected(pair)
+    near.write(bytes(4 * MUCH))
+    await until(lambda: pair.laptop_bulk.sent > 0)
+    before = pair.pod_link.sent
+    near.write(bytes(64 * MUCH))
+    await until(lambda: len(heard.received) == 68 * MUCH)
+    assert pair.pod_link.sent == before
+    assert pair.pod_bulk.sent > 0
+
+
 @in_virtual_time
 async def test_who_takes_long_for_much_stays() -> None:
     pair = MuxPair()

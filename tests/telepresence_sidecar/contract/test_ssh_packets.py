@@ -17,6 +17,9 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from telepresence_sidecar.contract import ssh_packets
+from telepresence_sidecar.contract.frames import HEADER
+from telepresence_sidecar.contract.lane import BATCH
+from telepresence_sidecar.contract.schedule import QUANTUM
 from telepresence_sidecar.contract.ssh_wire import CHANNEL_WINDOW, MAX_PACKET, ChannelWire, SshWire
 from tests.fakes.loop import in_loop, until
 
@@ -287,6 +290,22 @@ async def test_data_is_one_packet_and_one_write() -> None:
         way.sent.clear()
         here.write(b"x" * 64)
         assert [len(write) for write in way.sent] == [4 + 80 + 16]
+
+
+@in_loop
+async def test_what_is_longer_than_a_packet_goes_in_several_of_ours() -> None:
+    way = Way()
+    async with connected(AESGCM, AESGCM, way) as (here, there):
+        way.sent.clear()
+        said = random.Random(1).randbytes(2 * MAX_PACKET + 64)
+        here.write(said)
+        assert [len(write) for write in way.sent] == [MAX_PACKET + 16 + 4 + 16] * 2 + [4 + 80 + 16]
+        await until(lambda: there.mux.heard == said)
+
+
+def test_what_a_lane_writes_at_once_is_one_packet() -> None:
+    of_frames = 1000 * HEADER.size
+    assert BATCH + QUANTUM + of_frames <= MAX_PACKET
 
 
 @in_loop
