@@ -79,6 +79,13 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
             ["run", "--env-file", "x", "--env-format", "docker", "--env", "A=a\nb", "--", "true"],
             ["'A' (values of several lines)", "--env-format"],
         ),
+        (["swap", "plain", "--via-laptop", "http://x/", "--", "true"], ["--via-laptop http://x/", "HOST"]),
+        (["swap", "plain", "--never", "10.1.2.3/8", "--", "true"], ["10.1.2.3/8", "10.0.0.0/8"]),
+        (["run", "--never", "db:http", "--", "true"], ["--never db:http", "port"]),
+        (
+            ["run", "--never", "db:1", "--via-laptop", "DB:1", "--", "true"],
+            ["--via-laptop db:1", "--never db:1"],
+        ),
         (["sidecar", "psuh"], ["psuh", "push"]),
         (["sidecar", "load", "--to", "kinf"], ["kinf", "kind"]),
         (["swop", "plain"], ["swop", "swap"]),

@@ -20,14 +20,14 @@ class Elsewhere(PlainUser):
     """That user in the network namespace of `laptop_beside`."""
 
     def popen_arguments(self) -> dict[str, object]:
-        return {"preexec_fn": partial(_enter, self.uid, self.gid)}
+        return {"preexec_fn": partial(enter, self.uid, self.gid)}
 
 
 def on_the_laptop(user: PlainUser) -> Elsewhere:
     return Elsewhere(**{each.name: getattr(user, each.name) for each in dataclasses.fields(user)})
 
 
-def _enter(uid: int, gid: int) -> None:
+def enter(uid: int, gid: int) -> None:
     setns(os.open(f"/run/netns/{LAPTOP}", os.O_RDONLY | os.O_CLOEXEC), CLONE_NEWNET)
     os.setgroups([])
     os.setgid(gid)

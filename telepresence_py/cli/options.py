@@ -68,7 +68,7 @@ def parse_port(word: str, option: str = "-p") -> PortOverride:
     numbers = word.split(":")
     if len(numbers) > 2:
         raise BadUsage(f"{option} {word}: write LOCAL or LOCAL:POD, for example {option} 8081:8080")
-    laptop_port, pod_port = (_port(f"{option} {word}", number) for number in (numbers[0], numbers[-1]))
+    laptop_port, pod_port = (port_number(f"{option} {word}", number) for number in (numbers[0], numbers[-1]))
     return PortOverride(laptop_port, pod_port)
 
 
@@ -154,6 +154,13 @@ def parse_platforms(word: str) -> tuple[str, ...]:
     return platforms
 
 
+def port_number(given: str, number: str) -> int:
+    """`given` is what the user wrote, for the sentence."""
+    if not re.fullmatch(r"[0-9]{1,5}", number) or not 0 < int(number) < 65536:
+        raise BadUsage(f"{given}: {number!r} is not a port; ports are numbers from 1 to 65535")
+    return int(number)
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known word that was probably meant."""
     from difflib import get_close_matches
@@ -169,9 +176,3 @@ def _singular(word: str) -> str:
     if (meant := nearest(kind, [known for known in _SINGULAR if len(known) > 3])) is not None:
         raise BadUsage(f"there is no kind {word!r}; did you mean {_SINGULAR[meant]!r}?")
     return kind
-
-
-def _port(given: str, number: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,5}", number) or not 0 < int(number) < 65536:
-        raise BadUsage(f"{given}: {number!r} is not a port; ports are numbers from 1 to 65535")
-    return int(number)

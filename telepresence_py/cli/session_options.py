@@ -11,12 +11,14 @@ from telepresence_py.cli.again_options import again_options
 from telepresence_py.cli.common import AnyCommand, cluster_choice, cluster_options, output_options
 from telepresence_py.cli.environment import environment_choice, environment_options
 from telepresence_py.cli.options import parse_grace, parse_image
+from telepresence_py.cli.rules import rule_options, rules_choice
 
 
 def session_options(command: AnyCommand) -> AnyCommand:
-    """All of them, those on another start, cluster, environment and output, too; and the command behind."""
+    """All of them: also on another start, rules, cluster, environment, output; and the command behind."""
     command = click.argument("command", nargs=-1, metavar="-- COMMAND...")(command)
-    command = again_options(environment_options(cluster_options(output_options(command))))
+    command = rule_options(environment_options(cluster_options(output_options(command))))
+    command = again_options(command)
     for option in (
         click.option(
             "--ready",
@@ -44,6 +46,7 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         "grace_seconds": parse_grace(options["grace"]),
         "ready_now": options["ready"] == "now",
         "environment": environment_choice(options),
+        "rules": rules_choice(options),
     }
 
 

@@ -2,7 +2,8 @@
 
 Captured datagrams arrive on one socket per family with their destination beside them. The answer has to
 come from that destination, and no socket may be bound to it (the child could hold the port): so a raw socket
-of the child's world sends whole packets. Queries to the pod's name servers are no flow: they are answered.
+of the child's world sends whole packets. Queries to the pod's name servers are no flow: they are answered. By
+rules, a flow leaves the laptop instead, or is refused.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import NamedTuple, Protocol
 
 from telepresence_py.forward.choosing import ChooseTunnel
+from telepresence_py.forward.directions import ALL_TO_POD, Directions
 from telepresence_py.forward.flows import IdleTable
-from telepresence_py.forward.packets import Endpoint, endpoint_of, udp_packet
+from telepresence_py.forward.laptop_flow import open_laptop_flow
+from telepresence_py.forward.packets import Endpoint, canonical, endpoint_of, udp_packet, unreachable_packet
+from telepresence_py.model.rules import Way
 from telepresence_py.tunnel.interface import DatagramFlow
 
 log = logging.getLogger(__name__)
@@ -74,13 +77,14 @@ async def serve_datagrams(
     choose_tunnel: ChooseTunnel,
     name_servers: NameServers,
     limits: FlowLimits | None = None,
+    directions: Directions = ALL_TO_POD,
 ) -> AsyncIterator[Datagrams]:
     """Serves until the block ends, which ends every flow. Yields the service, for looking into.
 
     `sockets` receive the child's datagrams; `raw_sockets` are by address family. All stay open and the
     caller's. Works within an asyncio loop, and under trio as its guest; never waits.
     """
-    service = Datagrams(raw_sockets, choose_tunnel, name_servers, limits or FlowLimits())
+    service = Datagrams(raw_sockets, choose_tunnel, name_servers, limits or FlowLimits(), directions)
     loop = asyncio.get_running_loop()
     readers = tuple(sockets)
     for reader in readers:
@@ -104,13 +108,15 @@ class Datagrams:
         choose_tunnel: ChooseTunnel,
         name_servers: NameServers,
         limits: FlowLimits,
+        directions: Directions,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._raw_sockets = raw_sockets
         self._choose_tunnel = choose_tunnel
-        self._servers = frozenset(_canonical(address) for address in name_servers.addresses)
+        self._servers = frozenset(canonical(address) for address in name_servers.addresses)
         self._answer = name_servers.answer
         self._limits = limits
+        self._directions = directions
         self._flows: IdleTable[FlowKey, DatagramFlow] = IdleTable(limits.most_flows, limits.idle_seconds)
         self._queries: set[asyncio.Task[None]] = set()
         self._sweep = self._loop.call_later(limits.idle_seconds / 4, self._sweep_due)
@@ -158,20 +164,45 @@ class Datagrams:
             flow.close()
 
     def _begin(self, key: FlowKey, now: float) -> DatagramFlow | None:
+        match self._directions.way(key.destination):
+            case Way.NEVER:
+                self._tell_refused(key)
+                return None
+            case Way.LAPTOP:
+                flow = self._open_from_laptop(key)
+            case _:
+                flow = self._open_from_pod(key)
+        if flow is not None:
+            for gone in self._flows.add(key, flow, now):
+                gone.close()
+        return flow
+
+    def _open_from_pod(self, key: FlowKey) -> DatagramFlow | None:
         tunnel = self._choose_tunnel()
         if tunnel is None:
             return None
-        flow = tunnel.datagrams(
-            key.destination.address,
-            key.destination.port,
-            on_datagram=lambda datagram: self._from_pod(key, datagram),
+        return tunnel.datagrams(
+            *key.destination,
+            on_datagram=lambda datagram: self._answered(key, datagram),
             on_end=lambda _: self._ended(key),
         )
-        for gone in self._flows.add(key, flow, now):
-            gone.close()
-        return flow
 
-    def _from_pod(self, key: FlowKey, datagram: bytes) -> None:
+    def _open_from_laptop(self, key: FlowKey) -> DatagramFlow | None:
+        def refused() -> None:
+            self._ended(key)
+            self._tell_refused(key)
+
+        try:
+            return open_laptop_flow(
+                key.destination,
+                on_datagram=lambda datagram: self._answered(key, datagram),
+                on_refused=refused,
+            )
+        except OSError as error:  # no such network, or no more sockets: a datagram may be lost
+            log.debug("the laptop cannot send to %s port %s: %s", *key.destination, error)
+            return None
+
+    def _answered(self, key: FlowKey, datagram: bytes) -> None:
         self._flows.use(key, self._limits.clock())
         self._to_child(key, datagram)
 
@@ -184,14 +215,21 @@ class Datagrams:
             self._to_child(key, answer)
 
     def _to_child(self, key: FlowKey, datagram: bytes) -> None:
-        family = socket.AF_INET6 if ":" in key.child.address else socket.AF_INET
-        raw = self._raw_sockets.get(family)
-        if raw is None:
-            return
         try:
-            raw.sendto(udp_packet(key.destination, key.child, datagram), (key.child.address, 0))
+            self._send_raw(key.child, udp_packet(key.destination, key.child, datagram))
         except (OSError, ValueError) as error:  # a datagram may be lost
             log.debug("a datagram of %s port %s is lost: %s", *key.destination, error)
+
+    def _tell_refused(self, key: FlowKey) -> None:
+        try:
+            self._send_raw(key.child, unreachable_packet(key.child, key.destination))
+        except (OSError, ValueError) as error:  # so may be this
+            log.debug("that %s port %s refuses cannot be told: %s", *key.destination, error)
+
+    def _send_raw(self, child: Endpoint, packet: bytes) -> None:
+        raw = self._raw_sockets.get(socket.AF_INET6 if ":" in child.address else socket.AF_INET)
+        if raw is not None:
+            raw.sendto(packet, (child.address, 0))
 
     def _sweep_due(self) -> None:
         self.expire()
@@ -206,14 +244,6 @@ def original_destination(ancillary: Iterable[tuple[int, int, bytes]]) -> Endpoin
         if level == socket.IPPROTO_IPV6 and kind == IPV6_RECVORIGDSTADDR:
             return endpoint_of((socket.inet_ntop(socket.AF_INET6, data[8:24]), _port(data)))
     return None
-
-
-def _canonical(address: str) -> str:
-    """As the kernel's addresses are written; what is none stays as it is, and matches nothing."""
-    try:
-        return str(ip_address(address))
-    except ValueError:
-        return address
 
 
 def _port(sockaddr: bytes) -> int:

@@ -1,4 +1,5 @@
-"""The child's TCP connections, opened again from inside the pod; those to `localhost`, from the laptop.
+"""The child's TCP connections, opened again from inside the pod; those to `localhost`, from the laptop; by
+rules, others from the laptop, too, or not at all.
 
 To the child a connection stands as soon as it is captured. What went wrong behind it is therefore told by a
 reset: a refused connection looks like one that broke at once, never like an answer of no bytes.
@@ -15,8 +16,10 @@ from ipaddress import ip_address
 
 from telepresence_py.forward.accepting import Accepting
 from telepresence_py.forward.choosing import ChooseTunnel, next_tunnel
+from telepresence_py.forward.directions import ALL_TO_POD, Directions
 from telepresence_py.forward.joining import Joints, reset_socket
 from telepresence_py.forward.packets import Endpoint, endpoint_of
+from telepresence_py.model.rules import Way
 from telepresence_py.tunnel.interface import MuxStream, Tunnel
 
 log = logging.getLogger(__name__)
@@ -26,6 +29,9 @@ FIRST_BYTES = 4 << 10
 
 LAPTOP_DEADLINE = 10.0
 """Seconds for connecting to a port of the laptop's loopback."""
+
+SYSTEM_DEADLINE = 300.0
+"""Seconds for connecting to elsewhere from the laptop: the kernel gives up sooner, in its own time."""
 
 SAME_PLACE = {"::1": "127.0.0.1", "127.0.0.1": "::1"}
 """`localhost` has two addresses. A child to which ::1 seemed to answer will not try the other by itself."""
@@ -37,17 +43,18 @@ async def serve_outbound(
     loopback_listeners: Iterable[socket.socket],
     choose_tunnel: ChooseTunnel,
     refuse_from: Callable[[Endpoint], bool] = lambda _: False,
+    directions: Directions = ALL_TO_POD,
 ) -> AsyncIterator[Joints]:
     """Serves until the block ends, which resets every connection. Yields them, for counting.
 
     Both kinds of listeners hand out connections whose getsockname() is where the child wanted to go; they
     stay open and the caller's. What `loopback_listeners` accept goes to the same address and port of the
-    laptop, unless `refuse_from(peer)` says that it is not the child that asks. Works within an asyncio loop,
-    and under trio as its guest; never waits.
+    laptop, unless `refuse_from(peer)` says that it is not the child that asks. What `listeners` accept goes
+    where `directions` say. Works within an asyncio loop, and under trio as its guest; never waits.
     """
     joints = Joints()
-    outbound = _Outbound(joints, choose_tunnel, refuse_from)
-    accepting = (Accepting(listeners, outbound.to_pod), Accepting(loopback_listeners, outbound.to_laptop))
+    outbound = _Outbound(joints, choose_tunnel, refuse_from, directions)
+    accepting = (Accepting(listeners, outbound.out), Accepting(loopback_listeners, outbound.to_laptop))
     try:
         yield joints
     finally:
@@ -58,11 +65,32 @@ async def serve_outbound(
 
 class _Outbound:
     def __init__(
-        self, joints: Joints, choose_tunnel: ChooseTunnel, refuse_from: Callable[[Endpoint], bool]
+        self,
+        joints: Joints,
+        choose_tunnel: ChooseTunnel,
+        refuse_from: Callable[[Endpoint], bool],
+        directions: Directions,
     ) -> None:
         self._joints = joints
         self._choose_tunnel = choose_tunnel
         self._refuse_from = refuse_from
+        self._directions = directions
+
+    def out(self, connection: socket.socket) -> None:
+        try:
+            destination = endpoint_of(connection.getsockname())
+        except OSError:
+            reset_socket(connection)
+            return
+        match self._directions.way(destination):
+            case Way.NEVER:
+                reset_socket(connection)
+            case Way.LAPTOP:
+                self._joints.start(self._dial_laptop(connection, destination, SYSTEM_DEADLINE))
+            case Way.NAMES:
+                self._joints.start(self._directions.serve_names(connection))
+            case _:
+                self.to_pod(connection)
 
     def to_pod(self, connection: socket.socket) -> None:
         tunnel = self._choose_tunnel()
@@ -93,14 +121,17 @@ class _Outbound:
             return
         self._joints.start(self._dial_laptop(connection, destination))
 
-    async def _dial_laptop(self, connection: socket.socket, destination: Endpoint) -> None:
+    async def _dial_laptop(
+        self, connection: socket.socket, destination: Endpoint, deadline: float = LAPTOP_DEADLINE
+    ) -> None:
         try:
             try:
-                dialled = await _connect(destination)
+                dialled = await _connect(destination, deadline)
             except ConnectionRefusedError:
                 if destination.address not in SAME_PLACE:
                     raise
-                dialled = await _connect(destination._replace(address=SAME_PLACE[destination.address]))
+                other = destination._replace(address=SAME_PLACE[destination.address])
+                dialled = await _connect(other, deadline)
         except OSError as error:
             log.debug("nobody on the laptop at %s port %s: %s", *destination, error)
             reset_socket(connection)
@@ -111,12 +142,12 @@ class _Outbound:
             await self._joints.to_socket(connection, dialled)
 
 
-async def _connect(destination: Endpoint) -> socket.socket:
+async def _connect(destination: Endpoint, deadline: float) -> socket.socket:
     """A connected, non-blocking socket of the laptop; OSError, also when it takes too long."""
     family = socket.AF_INET6 if ":" in destination.address else socket.AF_INET
     dialled = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
     try:
-        async with asyncio.timeout(LAPTOP_DEADLINE):
+        async with asyncio.timeout(deadline):
             await asyncio.get_running_loop().sock_connect(dialled, destination)
     except BaseException:
         dialled.close()

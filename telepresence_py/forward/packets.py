@@ -1,7 +1,7 @@
-"""PURE: IP packets that carry one UDP datagram, for raw sockets.
+"""PURE: IP packets that carry one UDP datagram, or say that one was refused; for raw sockets.
 
 A reply to the child must come from the address that the child sent to, which is not an address of ours: so
-the headers are written here (RFC 768, RFC 791, RFC 8200).
+the headers are written here (RFC 768, RFC 791, RFC 8200; RFC 792, RFC 4443).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
 UDP = 17
+ICMP, ICMPV6 = 1, 58
+_PORT_UNREACHABLE = {4: (3, 3), 6: (1, 4)}
 HOP_LIMIT = 64
 MOST_IPV4 = 65535 - 20 - 8
 MOST_IPV6 = 65535 - 8
@@ -29,6 +31,14 @@ def endpoint_of(sockaddr: tuple[object, ...]) -> Endpoint:
     if address.startswith("::ffff:") and "." in address:
         address = address[len("::ffff:") :]
     return Endpoint(address, int(str(sockaddr[1])))
+
+
+def canonical(address: str) -> str:
+    """As the kernel's addresses are written; what is none stays as it is, and matches nothing."""
+    try:
+        return str(ip_address(address))
+    except ValueError:
+        return address
 
 
 def udp_packet(source: Endpoint, destination: Endpoint, payload: bytes) -> bytes:
@@ -56,6 +66,26 @@ def udp_packet(source: Endpoint, destination: Endpoint, payload: bytes) -> bytes
         ip = struct.pack(">IHBB", 6 << 28, length, UDP, HOP_LIMIT)
         return b"".join((ip, addresses, udp, payload))
     raise ValueError(f"{source.address} and {destination.address} are not of one family")
+
+
+def unreachable_packet(sender: Endpoint, destination: Endpoint) -> bytes:
+    """A whole packet from `destination` that tells `sender` that its datagram found no port there.
+
+    A connected socket then has ECONNREFUSED. ValueError when the families differ.
+    """
+    quoted = udp_packet(sender, destination, b"")
+    receiver, teller = ip_address(sender.address), ip_address(destination.address)
+    kind, code = _PORT_UNREACHABLE[teller.version]
+    if isinstance(teller, IPv4Address):
+        head = struct.pack(">BBHI", kind, code, checksum(struct.pack(">BBHI", kind, code, 0, 0) + quoted), 0)
+        ip = struct.pack(">BBHHHBBH", 0x45, 0, 0, 0, 0, HOP_LIMIT, ICMP, 0)
+        return b"".join((ip, teller.packed, receiver.packed, head, quoted))
+    addresses = teller.packed + receiver.packed
+    pseudo = addresses + struct.pack(">II", 8 + len(quoted), ICMPV6)
+    sum_of_all = checksum(pseudo + struct.pack(">BBHI", kind, code, 0, 0) + quoted)
+    head = struct.pack(">BBHI", kind, code, sum_of_all, 0)
+    ip = struct.pack(">IHBB", 6 << 28, 8 + len(quoted), ICMPV6, HOP_LIMIT)
+    return b"".join((ip, addresses, head, quoted))
 
 
 def checksum(data: bytes) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+from telepresence_py.model.rules import Rule
+
 ENV_FORMATS = ("dotenv", "json", "shell", "fish", "powershell", "docker")
 """Of `--env-format`; the first one unless another is chosen."""
 
@@ -82,6 +84,7 @@ class SwapIntent:
     grace_seconds: float = 30.0
     ready_now: bool = False
     environment: EnvironmentChoice = EnvironmentChoice()
+    rules: tuple[Rule, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -121,6 +124,7 @@ class RunIntent:
     grace_seconds: float = 30.0
     ready_now: bool = False
     environment: EnvironmentChoice = EnvironmentChoice()
+    rules: tuple[Rule, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -140,6 +144,7 @@ def _of_every_intent(fields: dict[str, object]) -> dict[str, object]:
         "cluster": ClusterChoice.from_json(fields["cluster"]),  # type: ignore[arg-type]
         "command": tuple(fields["command"]),  # type: ignore[arg-type]
         "environment": EnvironmentChoice.from_json(fields["environment"]),  # type: ignore[arg-type]
+        "rules": tuple(Rule.from_json(rule) for rule in fields["rules"]),  # type: ignore[attr-defined]
     }
 
 

@@ -32,6 +32,7 @@ def scene_of(intent: SwapIntent | RunIntent, ports: tuple[PortMap, ...], spec: J
         mounts_of(spec, container),
         intent.environment,
         helper_ports(spec, container, ports),
+        intent.rules,
     )
 
 

@@ -11,7 +11,6 @@ from functools import partial
 
 import trio
 
-from telepresence_py.dns.forwarder import Forwarder
 from telepresence_py.forward.choosing import resolve_by_any
 from telepresence_py.forward.datagrams import NameServers, serve_datagrams
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
@@ -22,9 +21,11 @@ from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import EnvironmentChoice
 from telepresence_py.model.network import Mount, PodFacts, PortMap
+from telepresence_py.model.rules import Rule
 from telepresence_py.model.world import NetworkView
 from telepresence_py.session.child_environment import child_environment
 from telepresence_py.session.copies import Copies, ask_for
+from telepresence_py.session.ruling import ruling
 from telepresence_py.session.tunnels import Tunnels
 from telepresence_py.volumes.choose import choose
 from telepresence_sidecar.contract import __version__
@@ -36,13 +37,15 @@ HOSTS = "/etc/hosts"
 @dataclass(frozen=True)
 class Scene:
     """What the stage is set for: the child's command, where its connections come from, its volumes, and what
-    the user wants of its environment. On `helper_ports` other containers of its pod answer."""
+    the user wants of its environment. On `helper_ports` other containers of its pod answer. `rules` say what
+    does not go through the pod."""
 
     command: tuple[str, ...]
     ports: tuple[PortMap, ...]
     mounts: tuple[Mount, ...]
     environment: EnvironmentChoice
     helper_ports: tuple[int, ...] = ()
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ async def set_stage(
     async with AsyncExitStack() as stack:
         inside = await stack.enter_async_context(enter(_view(scene, tunnel.facts, copies), report))
         await copies.fill(inside.volume_directories)
-        inbound = await _serve(stack, nursery, scene.ports, tunnels, inside)
+        inbound = await _serve(stack, nursery, scene, tunnels, inside, report)
         environment = child_environment(scene.environment, tunnel.facts.environment, report)
         yield Stage(scene, environment, inside.namespaces, inbound, inside.lost)
 
@@ -111,19 +114,28 @@ def _view(scene: Scene, facts: PodFacts, copies: Copies) -> NetworkView:
 
 
 async def _serve(
-    stack: AsyncExitStack, nursery: trio.Nursery, ports: tuple[PortMap, ...], tunnels: Tunnels, inside: Inside
+    stack: AsyncExitStack,
+    nursery: trio.Nursery,
+    scene: Scene,
+    tunnels: Tunnels,
+    inside: Inside,
+    report: Report,
 ) -> Inbound:
     facts = tunnels.members[0].facts
     child = ChildNetwork(inside.socket, inside.listening_ports, facts.addresses, inside.diagnosis)
-    inbound = await stack.enter_async_context(serve_inbound(nursery, ports, child))
+    inbound = await stack.enter_async_context(serve_inbound(nursery, scene.ports, child))
     tunnels.attach_to(inbound.attach)
+    servers = name_servers(facts.resolv_conf)
+    ruled = ruling(scene.rules, facts, servers, partial(resolve_by_any, tunnels.any_live), report)
+    loopback, choose = inside.loopback_listeners, tunnels.any_live
     await stack.enter_async_context(
-        serve_outbound(inside.tcp_listeners, inside.loopback_listeners, tunnels.any_live, inbound.made)
+        serve_outbound(inside.tcp_listeners, loopback, choose, inbound.made, ruled.directions)
     )
-    resolve = partial(resolve_by_any, tunnels.any_live)
-    servers = NameServers(name_servers(facts.resolv_conf), Forwarder(resolve).answer)
+    answering = NameServers(servers, ruled.forwarder.answer)
     await stack.enter_async_context(
-        serve_datagrams(inside.udp_sockets, inside.raw_sockets, tunnels.any_live, servers)
+        serve_datagrams(
+            inside.udp_sockets, inside.raw_sockets, choose, answering, directions=ruled.directions
+        )
     )
     return inbound
 

@@ -308,6 +308,7 @@ def test_the_intent_reaches_the_session_whole(swapping):
             "exclude": [],
             "unset": [],
         },
+        "rules": [],
     }
 
 

@@ -100,3 +100,59 @@ def test_what_is_no_response_is_not_passed_on() -> None:
     for answer in (b"", b"short", query):
         with pytest.raises(wire.Malformed):
             wire.for_asker(query, wire.read_question(query), answer)
+
+
+def record(name: bytes, type_number: int, data: bytes, seconds: int = 30) -> bytes:
+    return name + struct.pack(">HHIH", type_number, 1, seconds, len(data)) + data
+
+
+def answer_with(query: bytes, answers: list[bytes], additions: tuple[bytes, ...] = ()) -> bytes:
+    head = wire.HEADER.pack(0x9999, 0x8180, 1, len(answers), 0, len(additions))
+    return head + query[wire.HEADER.size :] + b"".join((*answers, *additions))
+
+
+POINTER = b"\xc0\x0c"
+A_DATA, AAAA_DATA = b"\x0a\x00\x00\x05", b"\xfd" + bytes(14) + b"\x05"
+
+
+def test_the_addresses_of_an_answer_are_told_with_the_name_and_their_time() -> None:
+    answer = answer_with(
+        query_for("db.example"), [record(POINTER, 1, A_DATA), record(POINTER, 28, AAAA_DATA, 5)]
+    )
+    assert wire.addresses_told(answer) == [("db.example", "10.0.0.5", 30), ("db.example", "fd00::5", 5)]
+
+
+def test_every_name_along_a_chain_of_aliases_has_the_address() -> None:
+    alias = record(POINTER, 5, b"\4real\xc0\x0f")  # real.example: the question's name from its second label
+    answer = answer_with(query_for("db.example"), [alias, record(b"\4real\xc0\x0f", 1, A_DATA)])
+    assert {told.name for told in wire.addresses_told(answer)} == {"db.example", "real.example"}
+
+
+def test_an_address_beside_the_answer_is_its_own_names_alone() -> None:
+    service = record(POINTER, 33, struct.pack(">HHH", 0, 0, 80) + b"\4peer\0")
+    answer = answer_with(query_for("_http.peer", 33), [service], (record(b"\4peer\0", 1, A_DATA),))
+    assert wire.addresses_told(answer) == [("peer", "10.0.0.5", 30)]
+
+
+def test_an_answer_without_addresses_tells_none() -> None:
+    assert wire.addresses_told(answer_to(query_for("a"))) == []
+
+
+def test_an_answer_that_is_cut_off_or_winds_is_malformed() -> None:
+    whole = answer_with(query_for("db.example"), [record(POINTER, 1, A_DATA)])
+    for end in range(len(whole)):
+        with pytest.raises(wire.Malformed):
+            wire.addresses_told(whole[:end])
+    for winding in (b"\xc0\x1c", b"\xff\xff", b"\x80"):  # to itself, forward, of an unknown kind
+        with pytest.raises(wire.Malformed):
+            wire.addresses_told(answer_with(query_for("db.example"), [record(winding, 1, A_DATA)]))
+
+
+def test_an_answer_of_our_own_has_the_addresses_that_were_asked_for() -> None:
+    for type_number, expected in ((1, ["10.0.0.5", "10.0.0.6"]), (28, ["fd00::5"]), (33, [])):
+        query = query_for("db.example", type_number)
+        question = wire.read_question(query)
+        answer = wire.addresses_answer(query, question, ["10.0.0.5", "fd00::5", "10.0.0.6"], 5)
+        assert wire.for_asker(query, question, answer) == answer
+        assert [told.address for told in wire.addresses_told(answer)] == expected
+        assert answer[3] & 0xF == 0

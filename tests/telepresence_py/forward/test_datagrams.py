@@ -22,7 +22,9 @@ from telepresence_py.forward.datagrams import (
     original_destination,
     serve_datagrams,
 )
-from telepresence_py.forward.packets import Endpoint, udp_packet
+from telepresence_py.forward.directions import ALL_TO_POD, Directions
+from telepresence_py.forward.packets import Endpoint, udp_packet, unreachable_packet
+from telepresence_py.model.rules import Way
 from telepresence_py.tunnel.interface import Tunnel
 from tests.fakes.loop import in_loop, until
 
@@ -59,6 +61,7 @@ class World:
         self.now = 0.0
         self.connected = True
         self.raw_error: OSError | None = None
+        self.directions = ALL_TO_POD
 
     def datagrams(
         self, host: str, port: int, on_datagram: Callable[[bytes], None], on_end: Callable[[int], None]
@@ -85,7 +88,7 @@ class World:
         raw: dict[int, RawSocket] = {socket.AF_INET: self, socket.AF_INET6: self}
         names = NameServers(frozenset({DNS.address, "fd00:0:0::a", "not-an-address"}), self.answer)
         limits = FlowLimits(60, most, most, lambda: self.now)
-        async with serve_datagrams(sockets, raw, self.tunnel, names, limits) as service:
+        async with serve_datagrams(sockets, raw, self.tunnel, names, limits, self.directions) as service:
             yield service
 
 
@@ -239,6 +242,77 @@ async def test_an_answer_that_cannot_be_delivered_is_lost_and_nothing_else() -> 
         world.flows[0].on_datagram(b"x" * 70_000)
         world.flows[0].on_datagram(b"heard")
         assert [packet[28:] for packet, _ in world.packets] == [b"heard"]
+
+
+@in_loop
+async def test_what_is_never_to_be_reached_is_told_to_refuse_each_time() -> None:
+    world = World()
+    world.directions = Directions(lambda to: Way.NEVER if to == STATSD else Way.TUNNEL)
+    async with world.served() as service:
+        for _ in range(2):
+            service.from_child(FlowKey(CHILD, STATSD), b"1")
+        service.from_child(FlowKey(CHILD, STATSD._replace(port=1)), b"2")
+        assert len(service) == 1
+    assert world.packets == [(unreachable_packet(CHILD, STATSD), (CHILD.address, 0))] * 2
+    assert [flow.sent for flow in world.flows] == [[b"2"]]
+
+
+@in_loop
+async def test_what_a_rule_keeps_is_a_flow_of_the_laptop() -> None:
+    world = World()
+    world.directions = Directions(lambda _: Way.LAPTOP)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.setblocking(False)
+        destination = Endpoint(*server.getsockname())
+        async with world.served() as service:
+            for datagram in (b"1", b"2"):
+                service.from_child(FlowKey(CHILD, destination), datagram)
+            (_, peer), (_, again) = [server.recvfrom(100) for _ in range(2)]
+            assert peer == again
+            server.sendto(b"answer", peer)
+            await until(lambda: bool(world.packets))
+            assert world.packets == [(udp_packet(destination, CHILD, b"answer"), (CHILD.address, 0))]
+            world.now = 61
+            service.expire()
+            assert len(service) == 0
+    assert not world.flows
+
+
+@in_loop
+async def test_a_kept_destination_where_nobody_is_refuses_and_can_be_tried_again() -> None:
+    world = World()
+    world.directions = Directions(lambda _: Way.LAPTOP)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unused:
+        unused.bind(("127.0.0.1", 0))
+        destination = Endpoint(*unused.getsockname())
+    async with world.served() as service:
+        for count in (1, 2):
+            service.from_child(FlowKey(CHILD, destination), b"1")
+            await until(lambda count=count: len(world.packets) == count)  # type: ignore[misc]
+            assert len(service) == 0
+    assert world.packets[0] == (unreachable_packet(CHILD, destination), (CHILD.address, 0))
+
+
+@in_loop
+async def test_a_destination_that_the_laptop_cannot_send_to_loses_datagrams_and_nothing_else() -> None:
+    world = World()
+    nowhere = Endpoint("255.255.255.255", 9)
+    world.directions = Directions(lambda to: Way.LAPTOP if to == nowhere else Way.TUNNEL)
+    async with world.served() as service:
+        service.from_child(FlowKey(CHILD, nowhere), b"1")
+        service.from_child(FlowKey(CHILD, STATSD), b"2")
+    assert [flow.sent for flow in world.flows] == [[b"2"]]
+
+
+@in_loop
+async def test_queries_are_answered_whatever_the_directions_say() -> None:
+    world = World()
+    world.directions = Directions(lambda _: Way.NEVER)
+    async with world.served() as service:
+        service.from_child(FlowKey(CHILD, DNS), b"query")
+        await until(lambda: bool(world.packets))
+    assert world.packets == [(udp_packet(DNS, CHILD, b"answer to query"), (CHILD.address, 0))]
 
 
 def test_the_destination_is_found_among_control_messages() -> None:

@@ -11,7 +11,10 @@ import pytest
 import trio
 
 from telepresence_py.forward import accepting, choosing
+from telepresence_py.forward.directions import Directions
 from telepresence_py.forward.outbound import serve_outbound
+from telepresence_py.forward.packets import Endpoint
+from telepresence_py.model.rules import Way
 from telepresence_py.tunnel.bridge import in_asyncio, run
 from telepresence_py.tunnel.interface import MuxStream
 from tests.fakes.loop import in_loop, until
@@ -268,6 +271,63 @@ async def test_the_laptop_is_reached_at_its_loopback_only_and_by_the_child_only(
                 assert await connecting_is_reset(elsewhere.at)
             async with serve_outbound([], [here], lambda: None, refuse_from=lambda _: True):
                 assert await connecting_is_reset(here.at)
+
+
+@in_loop
+async def test_what_a_rule_keeps_is_dialled_from_the_laptop_and_no_tunnel_is_needed() -> None:
+    asked: list[Endpoint] = []
+
+    def way(destination: Endpoint) -> Way:
+        asked.append(destination)
+        return Way.LAPTOP
+
+    async with echo_server() as port:
+        with CapturingListener(("127.0.0.1", port)) as listener:
+            async with serve_outbound([listener], [], lambda: None, directions=Directions(way)) as joints:
+                client = await connect(listener.at, b"ping")
+                await until(lambda: client.received == b"ping")
+                assert asked == [("127.0.0.1", port)]
+                assert client.transport is not None
+                client.transport.close()
+                await until(lambda: len(joints) == 0)
+
+
+@in_loop
+async def test_a_kept_destination_that_refuses_is_a_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with CapturingListener(("127.0.0.1", port)) as listener:
+        async with serve_outbound([listener], [], lambda: None, directions=Directions(lambda _: Way.LAPTOP)):
+            assert await connecting_is_reset(listener.at)
+
+
+@in_loop
+async def test_what_is_never_to_be_reached_is_a_reset_and_no_tunnel_hears_of_it() -> None:
+    tunnel = MuxTunnel()
+    with CapturingListener(ORDERS) as listener:
+        directions = Directions(lambda to: Way.NEVER if to == ORDERS else Way.TUNNEL)
+        async with serve_outbound([listener], [], tunnel.as_tunnel, directions=directions):
+            assert await connecting_is_reset(listener.at)
+            assert not tunnel.pair.at_pod
+            listener.meant = ("10.96.0.10", 8081)
+            await connect(listener.at, b"ping")
+            await opened_at_pod(tunnel)
+
+
+@in_loop
+async def test_queries_over_tcp_go_to_whom_the_directions_name() -> None:
+    served: list[socket.socket] = []
+
+    async def serve(connection: socket.socket) -> None:
+        served.append(connection)
+        connection.sendall(b"answer")
+        connection.close()
+
+    with CapturingListener(ORDERS) as listener:
+        directions = Directions(lambda _: Way.NAMES, serve)
+        async with serve_outbound([listener], [], lambda: None, directions=directions):
+            client = await connect(listener.at)
+            await until(lambda: client.received == b"answer")
 
 
 def test_it_serves_under_trio_as_guest_of_asyncio() -> None:

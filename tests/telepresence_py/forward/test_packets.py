@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from telepresence_py.forward.packets import Endpoint, checksum, endpoint_of, udp_packet
+from telepresence_py.forward.packets import Endpoint, checksum, endpoint_of, udp_packet, unreachable_packet
 
 POD4, DNS4 = Endpoint("10.244.1.7", 40000), Endpoint("10.96.0.10", 53)
 POD6, DNS6 = Endpoint("fd00::7", 40000), Endpoint("fd00:1::a", 53)
@@ -84,3 +84,28 @@ def test_families_do_not_mix() -> None:
 )
 def test_socket_addresses_lose_scope_and_mapping(sockaddr: tuple[object, ...], endpoint: Endpoint) -> None:
     assert endpoint_of(sockaddr) == endpoint
+
+
+def test_a_refusal_of_ipv4_quotes_the_datagram_and_sums_to_zero() -> None:
+    packet = unreachable_packet(POD4, DNS4)
+    assert (packet[0], packet[9]) == (0x45, socket.IPPROTO_ICMP)
+    assert packet[12:20] == socket.inet_aton("10.96.0.10") + socket.inet_aton("10.244.1.7")
+    assert tuple(packet[20:22]) == (3, 3)
+    assert sum_word_by_word(packet[20:]) == 0
+    quoted = packet[28:]
+    assert quoted[12:20] == socket.inet_aton("10.244.1.7") + socket.inet_aton("10.96.0.10")
+    assert struct.unpack(">HH", quoted[20:24]) == (40000, 53)
+
+
+def test_a_refusal_of_ipv6_sums_to_zero_with_its_pseudo_header() -> None:
+    packet = unreachable_packet(POD6, DNS6)
+    _, length, following, _ = struct.unpack(">IHBB", packet[:8])
+    assert (length, following) == (len(packet) - 40, socket.IPPROTO_ICMPV6)
+    assert tuple(packet[40:42]) == (1, 4)
+    assert sum_word_by_word(packet[8:40] + struct.pack(">II", length, following) + packet[40:]) == 0
+    assert packet[48:] == udp_packet(POD6, DNS6, b"")
+
+
+def test_a_refusal_between_families_is_none() -> None:
+    with pytest.raises(ValueError, match="family"):
+        unreachable_packet(POD4, DNS6)
