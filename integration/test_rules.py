@@ -1,10 +1,17 @@
-"""`--via-laptop` keeps a destination in the laptop's network; `--never` refuses it, by address or name."""
+"""`--via-laptop` keeps a destination in the laptop's network; `--never` refuses it, by address or name.
+
+And what a NetworkPolicy drops is dropped for the child as for the pod, as its connections leave from there.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
+import subprocess
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +20,8 @@ from integration.conftest import MakeNamespace
 from integration.probe.manifests import Workload, service
 from integration.probe.shell_child import ShellChild, shell_child
 from integration.probe.town import peers, settle
+from integration.support.aftermath import sidecar_pods
+from integration.support.cluster import KubectlFailed
 from integration.support.home import Home, home_of
 from integration.support.namespaces import Namespace
 from integration.support.plain_user import PlainUser
@@ -38,6 +47,16 @@ with socket.socket(family, getattr(socket, "SOCK_" + sys.argv[1])) as flow:
         print(type(error).__name__)
 """
 """What comes back of `said` over a connected socket, or the error."""
+
+POLICY = """
+table inet telepresence_py_policy {
+    chain between {
+        type filter hook forward priority 10
+%s
+    }
+}
+"""
+DROPPED = "        {ip} saddr {who} {ip} daddr {whom} tcp dport 8080 drop"
 
 
 @pytest.fixture(scope="module")
@@ -216,3 +235,66 @@ def test_a_run_heeds_rules_as_a_swap_does(product: Product) -> None:
     ended = product.run("run", "--via-laptop=*.home.example", "--never=peer:80", "--", "sh", "-c", script)
     assert ended.code in REFUSED, ended.err
     assert json.loads(ended.out)["who"] == "home"
+
+
+# -- policies --------------------------------------------------------------------------------------------
+
+
+def test_what_a_policy_drops_is_dropped_for_the_child_as_for_the_pod(
+    child: ShellChild, place: Namespace
+) -> None:
+    """A policy is carried out where the pod's packets pass: in its node, by rules on the pod's addresses."""
+    (pod,), (peer,), (customers,) = (
+        sidecar_pods(place, "ruled"),
+        place.pods("app=peer"),
+        place.pods("app=customers"),
+    )
+    child.run("python3 -m http.server 8080 >/dev/null 2>&1 & echo begun")
+    wait_until(lambda: child.run("curl -s http://127.0.0.1:8080/")[1] == 0, 10, "the child serves")
+    ask_pod, ask_peer = (asking(one["status"]["podIP"]) for one in (pod, peer))
+    in_pod = partial(succeeds, place, pod["metadata"]["name"], ask_peer)
+    from_customers = partial(succeeds, place, "customers", ask_pod)
+    assert get(child, "http://peer/") == ("peer", 0)
+    assert in_pod()
+    assert from_customers()
+    with dropping(place, pod["spec"]["nodeName"], (pod, peer), (customers, pod)):
+        assert get(child, "http://peer/", seconds=3)[1] == TIMED_OUT
+        assert not in_pod()
+        assert not from_customers()
+    assert get(child, "http://peer/") == ("peer", 0)
+    assert from_customers()
+
+
+def asking(address: str) -> str:
+    return f"import urllib.request as r; r.urlopen('http://{address}:8080/', timeout=3)"
+
+
+def succeeds(place: Namespace, pod: str, program: str) -> bool:
+    """False when it ran into its time limit."""
+    try:
+        place.in_pod(pod, "python3", "-c", program)
+    except KubectlFailed as failed:
+        if "timed out" not in str(failed):
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def dropping(place: Namespace, node: str, *pairs: tuple[Any, Any]) -> Iterator[None]:
+    """Nothing of the first of each pair reaches port 8080 of the second through that node."""
+    assert place.cluster.kubeconfig is not None, "the project's own cluster, whose nodes are on this machine"
+    pid = place.cluster.kubeconfig.parent / "pid" / f"containerd-{node.removeprefix('node')}"
+    in_node = ["nsenter", "--target", pid.read_text().strip(), "--net", "nft"]
+    rules = "\n".join(
+        DROPPED.format(ip="ip6" if ":" in one["ip"] else "ip", who=one["ip"], whom=other["ip"])
+        for who, whom in pairs
+        for one in who["status"]["podIPs"]
+        for other in whom["status"]["podIPs"]
+        if (":" in one["ip"]) == (":" in other["ip"])
+    )
+    subprocess.run([*in_node, POLICY % rules], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run([*in_node, "delete table inet telepresence_py_policy"], check=True)
