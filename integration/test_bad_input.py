@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -86,6 +87,13 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
             ["run", "--never", "db:1", "--via-laptop", "DB:1", "--", "true"],
             ["--via-laptop db:1", "--never db:1"],
         ),
+        (["swap", "plain", "--publish", "http", "--", "true"], ["--publish http", "port"]),
+        (["swap", "plain", "--publish", "0.0.0.0:80:80", "--", "true"], ["--publish", "LAPTOP:CHILD"]),
+        (["swap", "plain", "--publish", "81:1", "--publish", "81:2", "--", "true"], ["twice", "81"]),
+        (["run", "--pod-localhost", "0", "--", "true"], ["--pod-localhost 0"]),
+        (["run", "--from-pod", "70000", "--", "true"], ["--from-pod 70000"]),
+        (["run", "--from-pod", "1", "--pod-localhost", "1", "--", "true"], ["contradict"]),
+        (["swap", "plain", "--from_pod", "1", "--", "true"], ["--from_pod", "--from-pod"]),
         (["sidecar", "psuh"], ["psuh", "push"]),
         (["sidecar", "load", "--to", "kinf"], ["kinf", "kind"]),
         (["swop", "plain"], ["swop", "swap"]),
@@ -132,6 +140,22 @@ def test_an_unknown_container_names_those_there_are(townsman: Product, untouched
 def test_an_unknown_port_names_those_there_are(townsman: Product, untouched: Before) -> None:
     ended = townsman.run("swap", "plain", "-p", "8080:9000", "--", "true", seconds=SOON_SECONDS)
     assert_refused(ended, 66, "9000", "8080")
+
+
+def test_a_port_to_publish_that_the_laptop_has_itself_is_refused(
+    townsman: Product, untouched: Before
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        port = theirs.getsockname()[1]
+        options = ("--publish", f"{port}:8080")
+        ended = townsman.run("swap", "plain", *options, "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 78, f"port {port}", "--publish 18080:8080")
+
+
+def test_the_commands_own_port_is_not_looked_for_in_the_pod(townsman: Product, untouched: Before) -> None:
+    options = ("--pod-localhost", "8080")
+    ended = townsman.run("swap", "plain", *options, "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 2, "--pod-localhost 8080", "own")
 
 
 def test_a_port_of_another_container_names_that_container(town: Namespace, townsman: Product) -> None:

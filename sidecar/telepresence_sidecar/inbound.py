@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from .arrival import LONGEST_RETRY, Arrival
 from .contract.mux import Mux
 from .contract.splice import Splice
-from .sockets import listen_everywhere
+from .sockets import listen_everywhere, listen_on_loopback
 
 ORIGINAL_SECONDS = 3.0
 """For one connect to a restored original that is Ready."""
@@ -42,13 +42,18 @@ class Inbound:
         self._waits = False
         self._listening: frozenset[int] = frozenset()
         self._originals: tuple[str, ...] = ()
+        self._of_loopback: frozenset[int] = frozenset()
 
-    async def open_ports(self, ports: Iterable[int]) -> dict[int, str]:
-        """Listens on them, over every family. Returns those that could not be had, and why."""
+    async def open_ports(self, ports: Iterable[int], loopback_ports: Iterable[int] = ()) -> dict[int, str]:
+        """Listens on them, over every family, and on `loopback_ports` of the pod's loopback alone. Returns
+        those that could not be had, and why."""
+        self._of_loopback = frozenset(loopback_ports)
         unserved = {}
-        for port in ports:
+        for port in (*ports, *self._of_loopback):
             try:
-                await self.serve(port, listen_everywhere(port))
+                of_loopback = port in self._of_loopback
+                for listener in listen_on_loopback(port) if of_loopback else [listen_everywhere(port)]:
+                    await self.serve(port, listener)
             except OSError as error:
                 unserved[port] = os.strerror(error.errno or errno.EIO)
         return unserved
@@ -95,7 +100,8 @@ class Inbound:
         self._offer_held()
 
     def hand_over(self, addresses: Iterable[str]) -> None:
-        """To these from now on, whether or not the laptop listens; our own address would be a loop."""
+        """To these from now on, whether or not the laptop listens; our own address would be a loop. What
+        arrived on loopback is reset: it was for a container beside the caller, and the pod ends."""
         self._originals = tuple(address for address in addresses if not self._is_own(address))
         self._offer_held()
 
@@ -135,7 +141,9 @@ class Inbound:
     def _offer(self, arrival: Arrival) -> None:
         if not arrival.waiting or arrival not in self._held:
             return
-        if self._originals:
+        if self._originals and arrival.port in self._of_loopback:
+            arrival.refuse()
+        elif self._originals:
             dial = self._loop.create_task(arrival.offer_to(self._originals, ORIGINAL_SECONDS))
             self._dials.add(dial)
             dial.add_done_callback(self._dials.discard)

@@ -1,4 +1,4 @@
-"""Listening on every address of the pod, whatever families it has."""
+"""Listening on every address of the pod, or on its loopback alone, whatever families it has."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def listen_everywhere(port: int) -> socket.socket:
         if error.errno not in _NO_IPV6:
             raise
         return _listen(socket.AF_INET, "0.0.0.0", port)
+
+
+def listen_on_loopback(port: int) -> list[socket.socket]:
+    """TCP sockets that listen on `port` of 127.0.0.1 and, where the pod has it, ::1. OSError as above."""
+    listeners = [_listen(socket.AF_INET, "127.0.0.1", port)]
+    try:
+        listeners.append(_listen(socket.AF_INET6, "::1", port))
+    except OSError as error:
+        if error.errno not in _NO_IPV6:
+            listeners[0].close()
+            raise
+    return listeners
 
 
 def _listen(family: socket.AddressFamily, address: str, port: int) -> socket.socket:

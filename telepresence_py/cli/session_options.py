@@ -10,6 +10,7 @@ import click
 from telepresence_py.cli.again_options import again_options
 from telepresence_py.cli.common import AnyCommand, cluster_choice, cluster_options, output_options
 from telepresence_py.cli.environment import environment_choice, environment_options
+from telepresence_py.cli.localhost_options import localhost_choice, localhost_options
 from telepresence_py.cli.options import parse_grace, parse_image
 from telepresence_py.cli.rules import rule_options, rules_choice
 
@@ -17,7 +18,7 @@ from telepresence_py.cli.rules import rule_options, rules_choice
 def session_options(command: AnyCommand) -> AnyCommand:
     """All of them: also on another start, rules, cluster, environment, output; and the command behind."""
     command = click.argument("command", nargs=-1, metavar="-- COMMAND...")(command)
-    command = rule_options(environment_options(cluster_options(output_options(command))))
+    command = rule_options(environment_options(localhost_options(cluster_options(output_options(command)))))
     command = again_options(command)
     for option in (
         click.option(
@@ -47,6 +48,7 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         "ready_now": options["ready"] == "now",
         "environment": environment_choice(options),
         "rules": rules_choice(options),
+        "localhost": localhost_choice(options),
     }
 
 

@@ -11,7 +11,6 @@ handover). Until then its end is no failure: it goes back to the pod.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import socket
@@ -23,8 +22,9 @@ import trio
 
 from telepresence_py.forward.handover import Diagnosis, Handover
 from telepresence_py.forward.joining import Joints, reset_socket
-from telepresence_py.forward.packets import Endpoint, endpoint_of
-from telepresence_py.forward.targets import Listening, is_loopback, served_ports, targets
+from telepresence_py.forward.packets import Endpoint
+from telepresence_py.forward.reaching import begin_connecting, wait_connected
+from telepresence_py.forward.targets import Listening, is_loopback, loopback_targets, served_ports, targets
 from telepresence_py.model.errors import TelepresenceError
 from telepresence_py.model.network import PortMap
 from telepresence_py.tunnel.bridge import in_asyncio
@@ -36,16 +36,13 @@ EAGER_SECONDS = 0.05
 """Between two looks at what the child listens on, while something is missing."""
 
 CALM_SECONDS = 0.25
-"""The same while all ports are listened on."""
+"""The same while all awaited ports are listened on."""
 
 FRESH_SECONDS = 0.01
 """A look that old is as good as a new one."""
 
 LOOK_SHARE = 20
 """Looking takes at most one part in so many of the time: with thousands of connections one look is dear."""
-
-CONNECT_DEADLINE = 10.0
-"""Seconds for the child's kernel to take a connection: its backlog may be full."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +60,17 @@ class ChildNetwork:
 
 @asynccontextmanager
 async def serve_inbound(
-    nursery: trio.Nursery, ports: tuple[PortMap, ...], child: ChildNetwork
+    nursery: trio.Nursery,
+    ports: tuple[PortMap, ...],
+    child: ChildNetwork,
+    heard: Callable[[Listening], None] = lambda _: None,
 ) -> AsyncIterator[Inbound]:
     """Serves, in the caller's nursery, the tunnels that are attached, until the block ends.
 
-    Then all tunnels are told that nobody listens, and every connection is reset.
+    Then all tunnels are told that nobody listens, and every connection is reset. `heard` is told whenever
+    something else than before is listened on inside, on whatever ports.
     """
-    inbound = Inbound(ports, child)
+    inbound = Inbound(ports, child, heard)
     scope = await nursery.start(inbound.run)
     try:
         yield inbound
@@ -81,9 +82,14 @@ async def serve_inbound(
 class Inbound:
     """Made and ended by `serve_inbound`. Functions that are not async may be called from asyncio, too."""
 
-    def __init__(self, ports: tuple[PortMap, ...], child: ChildNetwork) -> None:
+    def __init__(
+        self, ports: tuple[PortMap, ...], child: ChildNetwork, heard: Callable[[Listening], None]
+    ) -> None:
         self._ports = ports
         self._child_ports = {port.pod_port: port.child_port for port in ports}
+        self._of_loopback = frozenset(port.pod_port for port in ports if port.of_loopback)
+        self._awaited = self._child_ports.keys() - self._of_loopback
+        self._heard = heard
         self._child = child
         self._tunnels: list[Tunnel] = []
         self._joints = Joints()
@@ -115,7 +121,7 @@ class Inbound:
         tunnel.set_listening(self._served)
 
     async def wait_listening(self) -> None:
-        """Returns once the child listens on every mapped port at the same time; at once when none is."""
+        """Returns once the child listens on every awaited port at the same time; at once when none is."""
         await self._all_listened.wait()
 
     def made(self, peer: Endpoint) -> bool:
@@ -131,7 +137,7 @@ class Inbound:
                 self._look()
                 task_status.started(self._connections.cancel_scope)
                 while True:
-                    pause = EAGER_SECONDS if len(self._served) < len(self._child_ports) else CALM_SECONDS
+                    pause = CALM_SECONDS if self._awaited <= self._served else EAGER_SECONDS
                     await trio.sleep(max(pause, LOOK_SHARE * self._look_took))
                     self._look()
 
@@ -146,14 +152,16 @@ class Inbound:
     def _look(self) -> None:
         before = trio.current_time()
         self._listeners = self._listeners_now()  # first: what listens only since then counts as unknown
-        self._listening = self._child.listening_ports()
+        seen, self._listening = self._listening, self._child.listening_ports()
         self._looked = trio.current_time()
         self._look_took = self._looked - before
         self._tell(served_ports(self._ports, self._listening, self._child.addresses))
-        if len(self._served) == len(self._child_ports):
+        if self._awaited <= self._served:
             self._all_listened.set()
         elif self._all_listened.is_set():
             self._all_listened = trio.Event()
+        if self._listening != seen:
+            self._heard(self._listening)
 
     def _look_unless_fresh(self) -> None:
         if trio.current_time() - self._looked > FRESH_SECONDS:
@@ -209,7 +217,8 @@ class Inbound:
 
     def _seen_target(self, pod_port: int, tried: set[str]) -> str | None:
         listens_on = self._listening.get(self._child_ports[pod_port], ())
-        return next((each for each in targets(listens_on, self._child.addresses) if each not in tried), None)
+        find = loopback_targets if pod_port in self._of_loopback else targets
+        return next((each for each in find(listens_on, self._child.addresses) if each not in tried), None)
 
     async def _connect(self, stream: MuxStream, target: Endpoint) -> bool:
         """False when nobody takes the connection there. True when it was taken, if only to be reset, or when
@@ -241,13 +250,13 @@ class Inbound:
     async def _connect_and_join(self, connection: socket.socket, target: Endpoint, stream: MuxStream) -> None:
         """asyncio. Takes over the socket whatever happens, the stream once the child has the connection."""
         try:
-            ours = _begin_connecting(connection, target)
+            ours = begin_connecting(connection, target)
         except BaseException:
             reset_socket(connection)
             raise
         self._made.add(ours)
         try:
-            await _wait_connected(connection)
+            await wait_connected(connection)
             held = await self._joints.hold(connection)
             try:
                 if self._handover is not None:
@@ -266,45 +275,3 @@ class Inbound:
         self._made.discard(ours)
         if self._handover is not None and not self._closed:
             self._handover.may_accept_next(target)
-
-
-def _begin_connecting(connection: socket.socket, target: Endpoint) -> Endpoint:
-    """Starts to connect and returns the socket's own end, which is known before anybody can accept it."""
-    connection.setblocking(False)
-    error = connection.connect_ex(target)
-    if error not in {0, errno.EINPROGRESS}:
-        raise OSError(error, "connect")
-    return endpoint_of(connection.getsockname())
-
-
-async def _wait_connected(connection: socket.socket) -> None:
-    """Takes over the socket if it fails."""
-    try:
-        if not _is_connected(connection):
-            await _wait_writable(connection)
-        error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, "connect")
-    except BaseException:
-        reset_socket(connection)
-        raise
-
-
-def _is_connected(connection: socket.socket) -> bool:
-    """Within one host it mostly is by the time that connect(2) returns, EINPROGRESS or not."""
-    try:
-        connection.getpeername()
-    except OSError:
-        return False
-    return True
-
-
-async def _wait_writable(connection: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    writable = asyncio.Event()
-    loop.add_writer(connection, writable.set)
-    try:
-        async with asyncio.timeout(CONNECT_DEADLINE):
-            await writable.wait()
-    finally:
-        loop.remove_writer(connection)

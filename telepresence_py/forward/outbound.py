@@ -1,5 +1,5 @@
-"""The child's TCP connections, opened again from inside the pod; those to `localhost`, from the laptop; by
-rules, others from the laptop, too, or not at all.
+"""The child's TCP connections, opened again from inside the pod; those to `localhost`, from the laptop,
+unless the pod's was asked for; by rules, others from the laptop, too, or not at all.
 
 To the child a connection stands as soon as it is captured. What went wrong behind it is therefore told by a
 reset: a refused connection looks like one that broke at once, never like an answer of no bytes.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 
@@ -33,6 +33,9 @@ LAPTOP_DEADLINE = 10.0
 SYSTEM_DEADLINE = 300.0
 """Seconds for connecting to elsewhere from the laptop: the kernel gives up sooner, in its own time."""
 
+POD_LOCALHOST = "localhost"
+"""The pod finds by this name whichever of its loopback addresses answers."""
+
 SAME_PLACE = {"::1": "127.0.0.1", "127.0.0.1": "::1"}
 """`localhost` has two addresses. A child to which ::1 seemed to answer will not try the other by itself."""
 
@@ -44,17 +47,19 @@ async def serve_outbound(
     choose_tunnel: ChooseTunnel,
     refuse_from: Callable[[Endpoint], bool] = lambda _: False,
     directions: Directions = ALL_TO_POD,
+    pod_localhost: Container[int] = (),
 ) -> AsyncIterator[Joints]:
     """Serves until the block ends, which resets every connection. Yields them, for counting.
 
     Both kinds of listeners hand out connections whose getsockname() is where the child wanted to go; they
     stay open and the caller's. What `loopback_listeners` accept goes to the same address and port of the
-    laptop, unless `refuse_from(peer)` says that it is not the child that asks. What `listeners` accept goes
-    where `directions` say. Works within an asyncio loop, and under trio as its guest; never waits.
+    laptop, or of the pod for the ports of `pod_localhost`, unless `refuse_from(peer)` says that it is not the
+    child that asks. What `listeners` accept goes where `directions` say. Works within an asyncio loop, and
+    under trio as its guest; never waits.
     """
     joints = Joints()
-    outbound = _Outbound(joints, choose_tunnel, refuse_from, directions)
-    accepting = (Accepting(listeners, outbound.out), Accepting(loopback_listeners, outbound.to_laptop))
+    outbound = _Outbound(joints, choose_tunnel, refuse_from, directions, pod_localhost)
+    accepting = (Accepting(listeners, outbound.out), Accepting(loopback_listeners, outbound.to_localhost))
     try:
         yield joints
     finally:
@@ -70,11 +75,13 @@ class _Outbound:
         choose_tunnel: ChooseTunnel,
         refuse_from: Callable[[Endpoint], bool],
         directions: Directions,
+        pod_localhost: Container[int],
     ) -> None:
         self._joints = joints
         self._choose_tunnel = choose_tunnel
         self._refuse_from = refuse_from
         self._directions = directions
+        self._pod_localhost = pod_localhost
 
     def out(self, connection: socket.socket) -> None:
         try:
@@ -109,7 +116,7 @@ class _Outbound:
         if (stream := _opened(tunnel, connection)) is not None:
             await self._joints.to_stream(connection, stream)
 
-    def to_laptop(self, connection: socket.socket) -> None:
+    def to_localhost(self, connection: socket.socket) -> None:
         try:
             destination = endpoint_of(connection.getsockname())
             peer = endpoint_of(connection.getpeername())
@@ -118,8 +125,10 @@ class _Outbound:
             return
         if not ip_address(destination.address).is_loopback or self._refuse_from(peer):
             reset_socket(connection)
-            return
-        self._joints.start(self._dial_laptop(connection, destination))
+        elif destination.port in self._pod_localhost:
+            self.to_pod(connection)
+        else:
+            self._joints.start(self._dial_laptop(connection, destination))
 
     async def _dial_laptop(
         self, connection: socket.socket, destination: Endpoint, deadline: float = LAPTOP_DEADLINE
@@ -163,7 +172,8 @@ def _opened(tunnel: Tunnel, connection: socket.socket) -> MuxStream | None:
     except OSError:
         reset_socket(connection)
         return None
-    return tunnel.open(destination.address, destination.port, first)
+    host = POD_LOCALHOST if destination.address in SAME_PLACE else destination.address
+    return tunnel.open(host, destination.port, first)
 
 
 def _bytes_already_there(connection: socket.socket) -> bytes:

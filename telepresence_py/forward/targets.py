@@ -31,6 +31,18 @@ def targets(listens_on: Iterable[str], pod_addresses: Iterable[str]) -> tuple[st
     return tuple(dict.fromkeys(reachable))
 
 
+def loopback_targets(listens_on: Iterable[str], pod_addresses: Iterable[str]) -> tuple[str, ...]:
+    """The same for a connection that comes from the laptop's loopback: to loopback if possible, from where it
+    would come if the program ran on the laptop."""
+    there = {str(ip_address(address)) for address in listens_on}
+    reachable = sorted(address for address in there if is_loopback(address))
+    reachable += [
+        loopback for wildcard, loopback in (("0.0.0.0", "127.0.0.1"), ("::", "::1")) if wildcard in there
+    ]
+    reachable += [own for own in map(str, map(ip_address, pod_addresses)) if own in there]
+    return tuple(dict.fromkeys(reachable))
+
+
 def served_ports(
     ports: Iterable[PortMap], listening: Listening, pod_addresses: tuple[str, ...]
 ) -> frozenset[int]:

@@ -66,6 +66,38 @@ class EnvironmentChoice:
 
 
 @dataclass(frozen=True)
+class PublishedPort:
+    """`--publish [LAPTOP:]CHILD`: who calls that port of the laptop's loopback reaches the child's."""
+
+    laptop_port: int
+    child_port: int
+
+
+@dataclass(frozen=True)
+class LocalhostChoice:
+    """`localhost` both ways. `publish_others`: whatever else the child listens on, too, under its own number.
+
+    `pod_localhost` are ports that the child finds on the pod's loopback, `from_pod` those of the child that
+    containers of the pod find there.
+    """
+
+    published: tuple[PublishedPort, ...] = ()
+    publish_others: bool = True
+    pod_localhost: tuple[int, ...] = ()
+    from_pod: tuple[int, ...] = ()
+
+    @classmethod
+    def from_json(cls, fields: dict[str, object]) -> LocalhostChoice:
+        """The inverse of `dataclasses.asdict`; TypeError when the fields are not a LocalhostChoice's."""
+        typed = {
+            "published": tuple(PublishedPort(**port) for port in fields["published"]),  # type: ignore[attr-defined]
+            "pod_localhost": tuple(fields["pod_localhost"]),  # type: ignore[arg-type]
+            "from_pod": tuple(fields["from_pod"]),  # type: ignore[arg-type]
+        }
+        return cls(**{**fields, **typed})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
 class SwapIntent:
     """`swap KIND/NAME[:CONTAINER]` with its options. `kind` is lower case and singular.
 
@@ -85,6 +117,7 @@ class SwapIntent:
     ready_now: bool = False
     environment: EnvironmentChoice = EnvironmentChoice()
     rules: tuple[Rule, ...] = ()
+    localhost: LocalhostChoice = LocalhostChoice()
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -125,6 +158,7 @@ class RunIntent:
     ready_now: bool = False
     environment: EnvironmentChoice = EnvironmentChoice()
     rules: tuple[Rule, ...] = ()
+    localhost: LocalhostChoice = LocalhostChoice()
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -145,6 +179,7 @@ def _of_every_intent(fields: dict[str, object]) -> dict[str, object]:
         "command": tuple(fields["command"]),  # type: ignore[arg-type]
         "environment": EnvironmentChoice.from_json(fields["environment"]),  # type: ignore[arg-type]
         "rules": tuple(Rule.from_json(rule) for rule in fields["rules"]),  # type: ignore[attr-defined]
+        "localhost": LocalhostChoice.from_json(fields["localhost"]),  # type: ignore[arg-type]
     }
 
 

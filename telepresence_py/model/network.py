@@ -44,11 +44,13 @@ class Mount:
 
 @dataclass(frozen=True)
 class PortMap:
-    """TCP connections to `pod_port` of the pod reach the child on `child_port`."""
+    """TCP connections to `pod_port` of the pod reach the child on `child_port`. One `of_loopback` is there
+    for the pod's own containers alone: no readiness waits for it."""
 
     pod_port: int
     child_port: int
     name: str = ""
+    of_loopback: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import NoReturn
 import trio
 
 from telepresence_py.cluster.calls import Json
+from telepresence_py.forward.publishing import TakenPorts
 from telepresence_py.model.errors import InternalError
 from telepresence_py.model.events import Report
 from telepresence_py.model.intent import RunIntent, SwapIntent
@@ -23,7 +24,13 @@ Beside = Callable[[Stage], Awaitable[None]]
 """What goes on beside the child; an error of it ends the child."""
 
 
-def scene_of(intent: SwapIntent | RunIntent, ports: tuple[PortMap, ...], spec: Json, container: str) -> Scene:
+def scene_of(
+    intent: SwapIntent | RunIntent,
+    ports: tuple[PortMap, ...],
+    taken_ports: TakenPorts,
+    spec: Json,
+    container: str,
+) -> Scene:
     """The scene in the place of that container of a pod, as the pod has it: admission adds to the template's
     mounts and helpers."""
     return Scene(
@@ -33,6 +40,8 @@ def scene_of(intent: SwapIntent | RunIntent, ports: tuple[PortMap, ...], spec: J
         intent.environment,
         helper_ports(spec, container, ports),
         intent.rules,
+        intent.localhost,
+        taken_ports,
     )
 
 

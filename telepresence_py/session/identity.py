@@ -33,7 +33,8 @@ def sidecar_config(
 ) -> SidecarConfig:
     """PURE: for sidecars that serve these ports, in pods of these specs, whose own ports are left alone."""
     pod_ports = tuple(port.pod_port for port in ports)
-    tunnel_port, health_port = free_ports(specs, pod_ports)
+    loopback_ports = tuple(port for port in intent.localhost.from_pod if port not in pod_ports)
+    tunnel_port, health_port = free_ports(specs, (*pod_ports, *loopback_ports))
     return SidecarConfig(
         session=identity.session,
         holder=intent.holder,
@@ -42,4 +43,5 @@ def sidecar_config(
         tunnel_port=tunnel_port,
         health_port=health_port,
         grace=intent.grace_seconds,
+        loopback_ports=loopback_ports,
     )

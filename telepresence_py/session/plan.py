@@ -16,6 +16,7 @@ from telepresence_py.model.network import Mount, PortMap
 from telepresence_py.session.claims import MANY, require_shared
 from telepresence_py.session.identity import SessionIdentity, sidecar_config
 from telepresence_py.session.manifest import SidecarShape, lock_name, plain_pod
+from telepresence_py.session.pod_loopback import require_loopback_ports
 from telepresence_py.session.podspec import (
     choose_container,
     map_ports,
@@ -132,6 +133,7 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
     choice = choose_container(template, services, intent.container, workload)
     _require_container_everywhere(workload, choice.name, serving)
     ports = map_ports(template, services, choice.name, intent.ports, workload)
+    require_loopback_ports(intent.localhost, template["spec"], choice.name, ports, workload)
     config = sidecar_config(intent, identity, ports, specs)
     asked = f"{intent.kind}/{intent.name}"
     return SwapPlan(

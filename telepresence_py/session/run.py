@@ -10,6 +10,7 @@ import trio
 from telepresence_py.cluster.access import require_rights, run_rights
 from telepresence_py.cluster.client import Cluster, open_cluster
 from telepresence_py.cluster.templates import read_model, require_service_account
+from telepresence_py.forward.publishing import TakenPorts, taken_ports
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import RunIntent
 from telepresence_py.session.child_life import report_ready, run_child, scene_of
@@ -46,7 +47,10 @@ async def run(door: Door, intent: RunIntent) -> None:
             asking.start_soon(require_isolation)
             plan, admission = await _read_and_plan(cluster, intent, identity, report)
         # until here nothing was touched
-        with recorded(identity, cluster, plan.workload, intent.command):
+        with (
+            taken_ports(intent.localhost.published) as taken,
+            recorded(identity, cluster, plan.workload, intent.command),
+        ):
             async with trio.open_nursery() as nursery:
                 async with hold_own_pod(nursery, cluster, plan, admission, report) as pod:
                     async with open_tunnels(
@@ -54,7 +58,7 @@ async def run(door: Door, intent: RunIntent) -> None:
                     ) as tunnels:
                         report(Event("connected", f"Connected to {plan.name}"))
                         announce(tunnels, report)
-                        await _live_in(door, intent, plan, pod, tunnels)
+                        await _live_in(door, intent, plan, taken, pod, tunnels)
                 nursery.cancel_scope.cancel()
 
 
@@ -83,13 +87,15 @@ async def _read_and_plan(
     return plan, admission
 
 
-async def _live_in(door: Door, intent: RunIntent, plan: RunPlan, pod: OwnPod, tunnels: Tunnels) -> None:
+async def _live_in(
+    door: Door, intent: RunIntent, plan: RunPlan, taken: TakenPorts, pod: OwnPod, tunnels: Tunnels
+) -> None:
     """Run the child on its stage, as the pod's program, until it ends."""
 
     async def lost(_stage: Stage) -> None:
         await pod.wait_lost()
 
-    scene = scene_of(intent, plan.ports, pod.json["spec"], plan.shape.container)
+    scene = scene_of(intent, plan.ports, taken, pod.json["spec"], plan.shape.container)
     await run_child(door, scene, tunnels, lost, partial(_serve, intent, plan, pod, tunnels, door.report))
 
 

@@ -16,6 +16,7 @@ from telepresence_py.session.claims import beside_others
 from telepresence_py.session.identity import SessionIdentity, sidecar_config
 from telepresence_py.session.manifest import SidecarShape, on_node
 from telepresence_py.session.plan import Change, selects
+from telepresence_py.session.pod_loopback import require_loopback_ports
 from telepresence_py.session.podspec import choose_container, expose_ports, unserved
 from telepresence_py.session.podstate import is_sidecar
 from telepresence_sidecar.contract import HOLDER_ANNOTATION, SESSION_LABEL, SINCE_ANNOTATION
@@ -81,6 +82,7 @@ def plan_run(intent: RunIntent, model: ModelSnapshot | None, identity: SessionId
     if intent.service_account is not None:
         pod["spec"]["serviceAccountName"] = intent.service_account
     ports = expose_ports(pod["spec"], container, intent.exposed, made.source)
+    require_loopback_ports(intent.localhost, pod["spec"], container, ports, made.source or name)
     config = sidecar_config(intent, identity, ports, [pod["spec"]])
     return RunPlan(
         name=name,

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import trio
@@ -15,16 +15,19 @@ from telepresence_py.forward.choosing import resolve_by_any
 from telepresence_py.forward.datagrams import NameServers, serve_datagrams
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
 from telepresence_py.forward.outbound import serve_outbound
+from telepresence_py.forward.packets import Endpoint
+from telepresence_py.forward.publishing import TakenPorts, serve_published
 from telepresence_py.isolation import enter
 from telepresence_py.isolation.inside import Inside
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.events import Event, Level, Report
-from telepresence_py.model.intent import EnvironmentChoice
+from telepresence_py.model.intent import EnvironmentChoice, LocalhostChoice
 from telepresence_py.model.network import Mount, PodFacts, PortMap
 from telepresence_py.model.rules import Rule
 from telepresence_py.model.world import NetworkView
 from telepresence_py.session.child_environment import child_environment
 from telepresence_py.session.copies import Copies, ask_for
+from telepresence_py.session.pod_loopback import with_loopback_ports
 from telepresence_py.session.ruling import ruling
 from telepresence_py.session.tunnels import Tunnels
 from telepresence_py.volumes.choose import choose
@@ -37,8 +40,9 @@ HOSTS = "/etc/hosts"
 @dataclass(frozen=True)
 class Scene:
     """What the stage is set for: the child's command, where its connections come from, its volumes, and what
-    the user wants of its environment. On `helper_ports` other containers of its pod answer. `rules` say what
-    does not go through the pod."""
+    the user wants of its environment and of `localhost`. On `helper_ports` other containers of its pod
+    answer. `rules` say what does not go through the pod; the laptop's `taken_ports` are those that
+    `localhost` asks for."""
 
     command: tuple[str, ...]
     ports: tuple[PortMap, ...]
@@ -46,6 +50,8 @@ class Scene:
     environment: EnvironmentChoice
     helper_ports: tuple[int, ...] = ()
     rules: tuple[Rule, ...] = ()
+    localhost: LocalhostChoice = field(default_factory=LocalhostChoice)
+    taken_ports: TakenPorts = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ async def set_stage(
     async with AsyncExitStack() as stack:
         inside = await stack.enter_async_context(enter(_view(scene, tunnel.facts, copies), report))
         await copies.fill(inside.volume_directories)
-        inbound = await _serve(stack, nursery, scene, tunnels, inside, report)
+        inbound = await _serve(stack, nursery, scene, _Ends(tunnels, inside, report))
         environment = child_environment(scene.environment, tunnel.facts.environment, report)
         yield Stage(scene, environment, inside.namespaces, inbound, inside.lost)
 
@@ -113,23 +119,34 @@ def _view(scene: Scene, facts: PodFacts, copies: Copies) -> NetworkView:
     )
 
 
-async def _serve(
-    stack: AsyncExitStack,
-    nursery: trio.Nursery,
-    scene: Scene,
-    tunnels: Tunnels,
-    inside: Inside,
-    report: Report,
-) -> Inbound:
+@dataclass(frozen=True)
+class _Ends:
+    """Between which bytes flow, and who hears of it."""
+
+    tunnels: Tunnels
+    inside: Inside
+    report: Report
+
+
+async def _serve(stack: AsyncExitStack, nursery: trio.Nursery, scene: Scene, ends: _Ends) -> Inbound:
+    tunnels, inside, localhost = ends.tunnels, ends.inside, scene.localhost
     facts = tunnels.members[0].facts
     child = ChildNetwork(inside.socket, inside.listening_ports, facts.addresses, inside.diagnosis)
-    inbound = await stack.enter_async_context(serve_inbound(nursery, scene.ports, child))
+    published = await stack.enter_async_context(
+        serve_published(nursery, child, scene.taken_ports, localhost.publish_others, ends.report)
+    )
+    ports = with_loopback_ports(scene.ports, localhost)
+    inbound = await stack.enter_async_context(serve_inbound(nursery, ports, child, published.heard))
     tunnels.attach_to(inbound.attach)
     servers = name_servers(facts.resolv_conf)
-    ruled = ruling(scene.rules, facts, servers, partial(resolve_by_any, tunnels.any_live), report)
-    loopback, choose = inside.loopback_listeners, tunnels.any_live
+    ruled = ruling(scene.rules, facts, servers, partial(resolve_by_any, tunnels.any_live), ends.report)
+    listeners, loopback, choose = inside.tcp_listeners, inside.loopback_listeners, tunnels.any_live
+
+    def ours(peer: Endpoint) -> bool:
+        return inbound.made(peer) or published.made(peer)
+
     await stack.enter_async_context(
-        serve_outbound(inside.tcp_listeners, loopback, choose, inbound.made, ruled.directions)
+        serve_outbound(listeners, loopback, choose, ours, ruled.directions, localhost.pod_localhost)
     )
     answering = NameServers(servers, ruled.forwarder.answer)
     await stack.enter_async_context(

@@ -10,6 +10,7 @@ import trio
 from telepresence_py.cluster.access import require_rights, swap_rights
 from telepresence_py.cluster.client import Cluster, open_cluster
 from telepresence_py.cluster.workloads import read_workload
+from telepresence_py.forward.publishing import TakenPorts, taken_ports
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import SwapIntent
 from telepresence_py.session.child_life import report_ready, run_child, scene_of
@@ -44,7 +45,10 @@ async def swap(door: Door, intent: SwapIntent) -> None:
             asking.start_soon(require_isolation)
             plan = await _read_and_plan(cluster, intent, identity, report)
         # until here nothing was touched
-        with recorded(identity, cluster, plan.workload, intent.command):
+        with (
+            taken_ports(intent.localhost.published) as taken,
+            recorded(identity, cluster, plan.workload, intent.command),
+        ):
             async with trio.open_nursery() as nursery:
                 async with hold_replicas(nursery, cluster, plan, report) as replicas:
                     async with open_tunnels(
@@ -53,7 +57,7 @@ async def swap(door: Door, intent: SwapIntent) -> None:
                         report(Event("connected", f"Connected to {_pods(replicas)}"))
                         announce(tunnels, report)
                         try:
-                            await _stand_in(door, intent, plan, replicas, tunnels)
+                            await _stand_in(door, intent, plan, taken, replicas, tunnels)
                         finally:
                             with trio.CancelScope(shield=True):
                                 await replicas.restore(tunnels.hand_over)
@@ -78,7 +82,7 @@ async def _read_and_plan(
 
 
 async def _stand_in(
-    door: Door, intent: SwapIntent, plan: SwapPlan, replicas: Replicas, tunnels: Tunnels
+    door: Door, intent: SwapIntent, plan: SwapPlan, taken: TakenPorts, replicas: Replicas, tunnels: Tunnels
 ) -> None:
     """Run the child on its stage, in place of the originals, until it ends."""
 
@@ -88,7 +92,7 @@ async def _stand_in(
 
     pod = replicas.members[0].pod
     spec = plan.replicas[0].plain_pod["spec"] if pod is None else pod["spec"]
-    scene = scene_of(intent, plan.ports, spec, plan.container)
+    scene = scene_of(intent, plan.ports, taken, spec, plan.container)
     in_place = partial(_take_place, intent, plan, replicas, tunnels, door.report)
     await run_child(door, scene, tunnels, follow, in_place)
 

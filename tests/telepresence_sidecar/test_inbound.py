@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import random
 import socket
+from contextlib import suppress
 
 import pytest
 
 from telepresence_sidecar.contract.splice import reset
 from telepresence_sidecar.contract.stream import MuxStream
 from telepresence_sidecar.inbound import Inbound
+from telepresence_sidecar.sockets import listen_everywhere
 from tests.fakes.loop import at_end, in_loop, until
 from tests.fakes.sink import Recorder
 from tests.telepresence_sidecar.inbound_pod import PORT, Pod, listener
@@ -207,6 +210,50 @@ async def test_an_original_that_is_not_there_yet_is_tried_again() -> None:
         pytest.skip(f"port {PORT} of 127.0.0.2 is taken on this machine")
     await until(lambda: bool(recorders) and recorders[0].received == b"hello")
     server.close()
+
+
+def free_port() -> int:
+    """One that nobody has at any address, below those that the kernel gives away."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with suppress(OSError):
+            listen_everywhere(port).close()
+            return port
+
+
+@in_loop
+async def test_a_loopback_port_is_served_at_loopback_in_both_families_and_nowhere_else() -> None:
+    pod, port = await Pod().start(), free_port()
+    assert await pod.inbound.open_ports((), (port,)) == {}
+    pod.client_comes(frozenset({port}))
+    loop = asyncio.get_running_loop()
+    for count, host in enumerate(("127.0.0.1", "::1"), start=1):
+        await loop.create_connection(Recorder, host, port)
+        await until(lambda: len(pod.offered) == count)  # noqa: B023  waited for within the loop
+        assert pod.offered[-1].opening.port == port
+    with pytest.raises(ConnectionRefusedError):
+        await loop.create_connection(Recorder, "127.0.0.2", port)
+
+
+@in_loop
+async def test_what_came_by_loopback_is_reset_where_the_rest_is_handed_over() -> None:
+    pod, port = await Pod().start(), free_port()
+    await pod.inbound.open_ports((), (port,))
+    _, before = await asyncio.get_running_loop().create_connection(Recorder, "127.0.0.1", port)
+    await pod.held(1)
+    pod.inbound.hand_over(["127.0.0.2"])
+    assert isinstance(await before.lost, ConnectionResetError)
+    _, after = await asyncio.get_running_loop().create_connection(Recorder, "127.0.0.1", port)
+    assert isinstance(await after.lost, ConnectionResetError)
+    assert pod.inbound.idle
+
+
+@in_loop
+async def test_a_loopback_port_that_is_taken_is_reported() -> None:
+    pod, blocker = await Pod().start(), listener()
+    port = blocker.getsockname()[1]
+    assert await pod.inbound.open_ports((), (port,)) == {port: "Address already in use"}
+    blocker.close()
 
 
 @in_loop

@@ -55,10 +55,11 @@ class SidecarConfig:
     """All that the sidecar is told, as its only argument; no secret is among it.
 
     `client_key` is the session's public key as one OpenSSH line. `ports` are the workload's TCP ports, on
-    which connections are accepted (and held). `tunnel_port` is bound on the pod's loopback, `health_port`
-    on every address; neither is among the ports of the pod. `grace` is how many seconds to wait for a
-    client. `drain_seconds` is the most that a sidecar which hands over may take from SIGTERM to its exit:
-    keep it below the pod's terminationGracePeriodSeconds.
+    which connections are accepted (and held); `loopback_ports` are further ones that are bound on the pod's
+    loopback alone, for its own containers. `tunnel_port` is bound there, too, `health_port` on every address;
+    neither is among the ports of the pod. `grace` is how many seconds to wait for a client. `drain_seconds`
+    is the most that a sidecar which hands over may take from SIGTERM to its exit: keep it below the pod's
+    terminationGracePeriodSeconds.
     """
 
     session: str
@@ -71,14 +72,20 @@ class SidecarConfig:
     hold_seconds: float = 60.0
     hold_connections: int = 1024
     drain_seconds: float = 25.0
+    loopback_ports: tuple[int, ...] = ()
 
     def to_argument(self) -> str:
-        """One shell-safe word, for the `args` of a container."""
-        return base64.urlsafe_b64encode(json.dumps(asdict(self)).encode()).decode()
+        """One shell-safe word, for the `args` of a container. A sidecar that is too old for loopback ports
+        understands it if there are none."""
+        fields = asdict(self)
+        if not self.loopback_ports:
+            del fields["loopback_ports"]
+        return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
 
     @classmethod
     def from_argument(cls, word: str) -> SidecarConfig:
         """The inverse of `to_argument`; ValueError or TypeError when the word is not one of its."""
         fields = json.loads(base64.urlsafe_b64decode(word))
         fields["ports"] = tuple(fields["ports"])
+        fields["loopback_ports"] = tuple(fields.get("loopback_ports", ()))
         return cls(**fields)

@@ -135,6 +135,35 @@ async def test_what_nobody_listens_on_is_refused_so_that_the_pod_keeps_it() -> N
 
 
 @in_session
+async def test_what_comes_by_the_pods_loopback_goes_to_loopback_and_no_readiness_waits_for_it() -> None:
+    child = Child()
+    with child.listens("127.0.0.1") as server:
+        child.listening[port_of(server).child_port] = frozenset({"0.0.0.0"})
+        by_loopback = PortMap(81, server.getsockname()[1], of_loopback=True)
+        async with served(child, by_loopback, PortMap(82, 1, of_loopback=True)) as (inbound, tunnel):
+            await inbound.wait_listening()
+            assert inbound.served == {81}
+            stream = tunnel.connect_in(81)
+            with await accepted(server):
+                assert await opened(stream) == 0
+
+
+@in_session
+async def test_whoever_wants_to_hears_of_each_change_of_what_is_listened_on() -> None:
+    child, heard = Child(), []
+    network = ChildNetwork(child.make_socket, lambda: dict(child.listening), (POD,))
+    async with trio.open_nursery() as nursery:
+        async with serve_inbound(nursery, (), network, heard.append):
+            child.listening[7] = frozenset({"::"})
+            await until(lambda: len(heard) == 1)
+            child.listening[8] = frozenset({"127.0.0.1"})
+            await until(lambda: len(heard) == 2)
+            child.listening.clear()
+            await until(lambda: len(heard) == 3)
+    assert heard == [{7: {"::"}}, {7: {"::"}, 8: {"127.0.0.1"}}, {}]
+
+
+@in_session
 async def test_the_tunnels_are_told_what_is_listened_on_as_it_changes() -> None:
     child = Child()
     async with served(child, PortMap(80, 8080), PortMap(81, 8081)) as (inbound, tunnel):
@@ -238,7 +267,7 @@ def test_a_reset_at_once_is_told_unless_it_was_because_nobody_listened(
                 assert isinstance(client.lost.result(), ConnectionResetError)
 
     child = Child()
-    monkeypatch.setattr(inbound_module, "_wait_connected", reset_at_once)
+    monkeypatch.setattr(inbound_module, "wait_connected", reset_at_once)
     told()
 
 

@@ -330,6 +330,44 @@ async def test_queries_over_tcp_go_to_whom_the_directions_name() -> None:
             await until(lambda: client.received == b"answer")
 
 
+@pytest.mark.parametrize(
+    ("meant", "found_as"), [("127.0.0.1", "localhost"), ("::1", "localhost"), ("127.0.0.5", "127.0.0.5")]
+)
+def test_a_port_of_the_pods_localhost_is_opened_from_the_pod_in_either_family(
+    meant: str, found_as: str
+) -> None:
+    @in_loop
+    async def opened_there() -> None:
+        tunnel = MuxTunnel()
+        with CapturingListener((meant, 5432)) as listener:
+            async with serve_outbound([], [listener], tunnel.as_tunnel, pod_localhost={5432}):
+                await connect(listener.at, b"ping")
+                stream = await opened_at_pod(tunnel)
+                assert (stream.opening.host, stream.opening.port) == (found_as, 5432)
+
+    opened_there()
+
+
+@in_loop
+async def test_other_ports_than_those_of_the_pods_localhost_stay_the_laptops() -> None:
+    tunnel = MuxTunnel()
+    async with echo_server() as port:
+        with CapturingListener(("127.0.0.1", port)) as listener:
+            async with serve_outbound([], [listener], tunnel.as_tunnel, pod_localhost={port + 1}):
+                client = await connect(listener.at, b"ping")
+                await until(lambda: client.received == b"ping")
+                assert not tunnel.pair.at_pod
+
+
+@in_loop
+async def test_what_we_connect_ourselves_does_not_go_round_by_the_pods_localhost() -> None:
+    tunnel = MuxTunnel()
+    with CapturingListener(("127.0.0.1", 5432)) as listener:
+        async with serve_outbound([], [listener], tunnel.as_tunnel, lambda _: True, pod_localhost={5432}):
+            assert await connecting_is_reset(listener.at)
+            assert not tunnel.pair.at_pod
+
+
 def test_it_serves_under_trio_as_guest_of_asyncio() -> None:
     async def main() -> None:
         with trio.fail_after(10), CapturingListener(ORDERS) as listener:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from telepresence_py.forward.targets import served_ports, targets
+from telepresence_py.forward.targets import loopback_targets, served_ports, targets
 from telepresence_py.model.network import PortMap
 
 V4, V6 = "10.244.1.7", "fd00::7"
@@ -32,6 +32,25 @@ def test_where_a_connection_goes_follows_from_where_the_child_listens(
     listens_on: list[str], pod: tuple[str, ...], expected: tuple[str, ...]
 ) -> None:
     assert targets(listens_on, pod) == expected
+
+
+@pytest.mark.parametrize(
+    ("listens_on", "expected"),
+    [
+        ([], ()),
+        (["0.0.0.0"], ("127.0.0.1",)),
+        (["::"], ("::1",)),
+        (["0.0.0.0", "::"], ("127.0.0.1", "::1")),
+        (["127.0.0.5", "0.0.0.0"], ("127.0.0.5", "127.0.0.1")),
+        ([V4], (V4,)),
+        ([V4, "::1"], ("::1", V4)),
+        (["192.0.2.1"], ()),
+    ],
+)
+def test_what_comes_from_loopback_goes_to_loopback_where_the_child_listens_there(
+    listens_on: list[str], expected: tuple[str, ...]
+) -> None:
+    assert loopback_targets(listens_on, (V4, V6)) == expected
 
 
 def test_addresses_are_compared_not_their_spelling() -> None:

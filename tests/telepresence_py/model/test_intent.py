@@ -10,8 +10,10 @@ import pytest
 from telepresence_py.model.intent import (
     ClusterChoice,
     EnvironmentChoice,
+    LocalhostChoice,
     Model,
     PortOverride,
+    PublishedPort,
     RunIntent,
     SwapIntent,
 )
@@ -24,6 +26,8 @@ def test_an_intent_is_read_as_it_was_written():
         cluster, "deployment", "orders", "app", ports, ("a", "b c"), "me@here", "r/i:1", 60.0, True
     )
     intent = replace(intent, environment=EnvironmentChoice("/e", None, {"A": "b\udcff"}))
+    localhost = LocalhostChoice((PublishedPort(18080, 8080),), False, (5432,), (9000, 9001))
+    intent = replace(intent, localhost=localhost)
     assert SwapIntent.from_json(json.loads(json.dumps(intent.to_json()))) == intent
 
 

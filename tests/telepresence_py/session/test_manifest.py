@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import json
+from dataclasses import replace
 
 import pytest
 
@@ -248,6 +251,23 @@ def test_without_low_ports_the_pods_security_context_is_left_alone():
         "app", "i", SidecarConfig("s", "h", "k", (8080,), 1, 2), "deployment/orders", "now", HOLDER
     )
     assert sidecar_pod(ADMITTED, "n", high)["spec"]["securityContext"] == ADMITTED["spec"]["securityContext"]
+
+
+def test_ports_below_1024_of_the_pods_loopback_are_opened_too():
+    config = replace(SidecarConfig("s", "h", "k", (8080,), 1, 2), loopback_ports=(80,))
+    low = SidecarShape("app", "i", config, "deployment/orders", "now", HOLDER)
+    sysctls = sidecar_pod(ADMITTED, "n", low)["spec"]["securityContext"]["sysctls"]
+    assert {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"} in sysctls
+
+
+def test_a_sidecar_that_knows_no_loopback_ports_is_told_of_none():
+    def told(config):
+        return json.loads(base64.urlsafe_b64decode(config.to_argument()))
+
+    assert "loopback_ports" not in told(CONFIG)
+    config = replace(CONFIG, loopback_ports=(9000, 9001))
+    assert told(config)["loopback_ports"] == [9000, 9001]
+    assert SidecarConfig.from_argument(config.to_argument()) == config
 
 
 def test_the_input_is_not_changed():

@@ -8,7 +8,7 @@ import pytest
 from telepresence_py.cluster.workloads import WorkloadSnapshot
 from telepresence_py.model.errors import BadUsage, NamedObjectMissing, PreconditionFailed, WorkloadHeld
 from telepresence_py.model.image import DEFAULT_IMAGE
-from telepresence_py.model.intent import ClusterChoice, PortOverride, SwapIntent
+from telepresence_py.model.intent import ClusterChoice, LocalhostChoice, PortOverride, SwapIntent
 from telepresence_py.model.network import Mount, PortMap
 from telepresence_py.session.identity import SessionIdentity
 from telepresence_py.session.plan import plan_swap
@@ -374,3 +374,17 @@ def test_a_volume_of_one_pod_is_refused_beforehand_unless_there_is_no_pod():
     with pytest.raises(PreconditionFailed, match=r"claim data .*ReadWriteOncePod"):
         plan(claiming("ReadWriteOncePod"))
     assert plan(claiming("ReadWriteOncePod", replicas=0)).replicas[0].node is None
+
+
+def test_ports_brought_from_the_pods_localhost_are_the_sidecars_and_not_its_tunnels():
+    choice = LocalhostChoice(from_pod=(8080, 29022, 9000))
+    config = plan(localhost=choice).config
+    assert config.ports == (8080,)
+    assert config.loopback_ports == (29022, 9000)
+    assert not {config.tunnel_port, config.health_port} & {8080, 29022, 9000}
+
+
+def test_a_helpers_port_is_not_brought_from_the_pods_localhost():
+    seen = snapshot(containers=[app(), {"name": "helper", "ports": [{"containerPort": 9000}]}])
+    with pytest.raises(NamedObjectMissing, match="--from-pod 9000: container helper of deployment/orders"):
+        plan(seen, localhost=LocalhostChoice(from_pod=(9000,)))

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from telepresence_py.cluster.templates import ModelSnapshot, Template
-from telepresence_py.model.errors import NamedObjectMissing, PreconditionFailed
-from telepresence_py.model.intent import ClusterChoice, Model, PortOverride, RunIntent
+from telepresence_py.model.errors import BadUsage, NamedObjectMissing, PreconditionFailed
+from telepresence_py.model.intent import ClusterChoice, LocalhostChoice, Model, PortOverride, RunIntent
 from telepresence_py.model.network import PortMap
 from telepresence_py.session.identity import SessionIdentity
 from telepresence_py.session.manifest import node_of, sidecar_pod
@@ -173,3 +173,11 @@ def test_every_change_is_told_with_its_undo():
     plan = plan_run(intent(exposed=(PortOverride(9000, 80),)), snapshot(), IDENTITY)
     assert [change.do for change in plan.changes] == ["create pod api", "create service api"]
     assert len(plan_run(intent(), snapshot(), IDENTITY).changes) == 1
+
+
+def test_a_runs_own_port_is_not_looked_for_in_the_pod():
+    exposed = (PortOverride(9000, 8080),)
+    for model in ("job/migrate", ""):
+        asked = intent(model, exposed=exposed, localhost=LocalhostChoice(pod_localhost=(8080,)))
+        with pytest.raises(BadUsage, match="--pod-localhost 8080"):
+            plan_run(asked, snapshot() if model else None, IDENTITY)
