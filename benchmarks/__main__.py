@@ -51,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.quick,
             options.loss,
             began + QUICK_SECONDS if options.quick else float("inf"),
+            options.connect,
         )
         for name, measure in _parts(stage, options).items():
             figures += attempted(name, measure)
@@ -123,6 +124,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--loss", type=float, default=0.0, metavar="PERCENT", help="of the link's packets; needs root"
     )
     parser.add_argument("--rounds", type=int, help="how many")
+    parser.add_argument(
+        "--connect", choices=("truthful", "fast"), default="truthful", help="of a session's command"
+    )
     parser.add_argument("--json", metavar="FILE", help="write samples and figures there too")
     parser.add_argument("--plot", metavar="FILE", help="draw the tunnel's ratios to kubectl's there, as SVG")
     parser.add_argument("--context", metavar="NAME", help="a cluster of yours instead of the project's own")

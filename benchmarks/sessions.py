@@ -76,7 +76,8 @@ def session(stage: Stage, kubeconfig: dict[str, Any]) -> Iterator[Session]:
     )
     settle(stage.namespace, probe_config_map(), *workload.objects())
     with product_for(stage.user, kubeconfig) as product:
-        running = product.start("swap", WORKLOAD, "--", *_command(product), pipe_stdout=True)
+        options = ("--connect", stage.connect)
+        running = product.start("swap", WORKLOAD, *options, "--", *_command(product), pipe_stdout=True)
         try:
             child = Client(running.process)
         except Failed as error:

@@ -36,7 +36,7 @@ TROUBLE = (
 @dataclass(frozen=True)
 class Stage:
     """`kubeconfig` is a developer's in the namespace. `loss` is in percent of the link's packets. No round
-    begins that would end after `ends`, a time of the monotonic clock."""
+    begins that would end after `ends`, a time of the monotonic clock. `connect` is how sessions connect."""
 
     namespace: Namespace
     user: PlainUser
@@ -46,6 +46,7 @@ class Stage:
     is_quick: bool
     loss: float = 0.0
     ends: float = field(default=float("inf"))
+    connect: str = "truthful"
 
     @cached_property
     def pod(self) -> TunnelPod:

@@ -149,6 +149,14 @@ def limits(round_trip: float) -> dict[tuple[str, str], Limit]:
     return found
 
 
+def session_limits(round_trip: float, connect: str) -> dict[tuple[str, str], Limit]:
+    """Of what a session's command asks. A connect() that tells the truth costs it one round trip."""
+    if round_trip < 50:
+        return {}
+    least = 1.4 if connect == "truthful" else 2.5
+    return {("new connection + echo, one after another", KUBECTL): Limit(least_ratio=least)}
+
+
 @dataclass
 class Samples:
     """Of one round trip: for each metric, for each way, a value for each round, or why there is none."""

@@ -21,7 +21,7 @@ from .openssh import openssh, openssh_back
 from .pods import ECHO
 from .sessions import Session, session
 from .stage import TROUBLE, Stage, attempted, say
-from .trials import Samples, Scale, Trial, limits, trials, trials_into
+from .trials import Samples, Scale, Trial, limits, session_limits, trials, trials_into
 from .ways import BESIDE, DIRECT, KUBECTL, LINK, OPENSSH, OURS, SESSION, Way
 
 QUICK, FULL = Scale(64 << 20, 1.2), Scale(128 << 20, 2.0)
@@ -65,7 +65,8 @@ def _by_link(stage: Stage, round_trip: float, rounds: int, share: float) -> list
     if "tunnel" in stage.parts:
         found += out.figures(f"{ALONE}, {link}", {} if stage.loss else limits(round_trip))
     if "session" in stage.parts:
-        found += out.figures(f"Out of a session's command, {link}", way=SESSION)
+        name = f"Out of a session's command, connect {stage.connect}, {link}"
+        found += out.figures(name, {} if stage.loss else session_limits(round_trip, stage.connect), SESSION)
         found += into.figures(f"Into a session's command, {link}", way=SESSION)
     return found
 

@@ -67,6 +67,8 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["swap", "plain", "-n", "a/b", "--", "true"], ["a/b", "namespace"]),
         (["swap", "plain", "--context", "", "--", "true"], ["--context"]),
         (["swap", "plain", "--image", "", "--", "true"], ["--image"]),
+        (["swap", "plain", "--connect", "fats", "--", "true"], ["--connect", "fats", "fast"]),
+        (["run", "--connect", "", "--", "true"], ["--connect", "truthful", "fast"]),
         (["swap", "plain", "--watch", "/tmp", "--", "true"], ["--watch", "--restart"]),
         (["swap", "plain", "--env", "NAME", "--", "true"], ["--env", "NAME=VALUE"]),
         (["swap", "plain", "--env", "A B=s3cret", "--", "true"], ["--env", "did you mean AB?"]),

@@ -11,6 +11,7 @@ from telepresence_py.model.image import is_reference
 from telepresence_py.model.intent import PortOverride, is_header_value
 
 DEFAULT_KIND = "deployment"
+CONNECT = ("truthful", "fast")
 MIN_GRACE_SECONDS, MAX_GRACE_SECONDS = 1.0, 24 * 3600.0
 
 _KINDS = {
@@ -109,6 +110,15 @@ def parse_grace(word: str) -> float:
     if not MIN_GRACE_SECONDS <= seconds <= MAX_GRACE_SECONDS:
         raise BadUsage(f"--grace {word}: write a time from {MIN_GRACE_SECONDS:g} s to 24 h, for example 30s")
     return seconds
+
+
+def parse_connect(word: str) -> str:
+    """`truthful` or `fast`."""
+    if word not in CONNECT:
+        meant = nearest(word, CONNECT)
+        hint = f"did you mean {meant!r}?" if meant else f"write {' or '.join(CONNECT)}"
+        raise BadUsage(f"--connect: there is no way {word!r} to connect; {hint}")
+    return word
 
 
 def check_identity(user: str | None, groups: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from telepresence_py.cli.again_options import again_options
 from telepresence_py.cli.common import AnyCommand, cluster_choice, cluster_options, output_options
 from telepresence_py.cli.environment import environment_choice, environment_options
 from telepresence_py.cli.localhost_options import localhost_choice, localhost_options
-from telepresence_py.cli.options import parse_grace, parse_image
+from telepresence_py.cli.options import parse_connect, parse_grace, parse_image
 from telepresence_py.cli.rules import rule_options, rules_choice
 
 
@@ -27,6 +27,13 @@ def session_options(command: AnyCommand) -> AnyCommand:
             default="listening",
             show_default=True,
             help="Take traffic once the command listens on every port, or at once.",
+        ),
+        click.option(
+            "--connect",
+            default="truthful",
+            show_default=True,
+            metavar="truthful|fast",
+            help="connect() tells what the far side says, or saves a round trip.",
         ),
         click.option("--image", type=parse_image, metavar="REF", help="Image of the sidecar."),
         click.option(
@@ -46,6 +53,7 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         "image": options["image"],
         "grace_seconds": parse_grace(options["grace"]),
         "ready_now": options["ready"] == "now",
+        "fast_connect": parse_connect(options["connect"]) == "fast",
         "environment": environment_choice(options),
         "rules": rules_choice(options),
         "localhost": localhost_choice(options),

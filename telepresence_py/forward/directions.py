@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,13 @@ async def _close(connection: socket.socket) -> None:
 class Directions:
     """`way(destination)` is asked once for each connection, and for each flow of datagrams; it never waits.
 
+    Ports of the child's `localhost` in `pod_localhost`, on which nobody inside listens, are the pod's.
     For Way.NAMES `serve_names(connection)` takes the connection over, a coroutine function of asyncio.
     """
 
     way: Callable[[Endpoint], Way]
     serve_names: Callable[[socket.socket], Coroutine[Any, Any, None]] = _close
+    pod_localhost: Container[int] = ()
 
 
 ALL_TO_POD = Directions(lambda _: Way.TUNNEL)

@@ -15,6 +15,7 @@ from telepresence_py.isolation.sock_diag import (
     ESTABLISHED,
     LISTENING,
     SYN_RECEIVED,
+    SYN_SENT,
     Answers,
     End,
     SocketRow,
@@ -65,6 +66,11 @@ class Diagnosis:
             return self._before_the_queue(child_end, our_end)
         # a child's end that nobody owns, and which has not ended either, was never owned
         return Reception.QUEUED if row.state == ESTABLISHED and not row.inode else Reception.TAKEN
+
+    def is_connecting(self, child_end: End, peer: End) -> bool:
+        """Whether the child has a connection between these ends, its own first, that does not stand yet."""
+        row = self._socket(child_end, peer)
+        return row is not None and row.state == SYN_SENT
 
     def listeners(self) -> dict[int, frozenset[int]]:
         """Port -> a number for each socket that listens on it, never given to another socket."""

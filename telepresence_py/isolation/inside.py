@@ -16,6 +16,7 @@ from telepresence_py.isolation.diagnosis import Diagnosis
 from telepresence_py.isolation.listening import listening_ports
 from telepresence_py.isolation.messages import Handed, Refused, decode, socket_request
 from telepresence_py.isolation.network import CAPTURE_PORT, LOOPBACK_PORT
+from telepresence_py.isolation.syn_queue import SynQueue
 from telepresence_py.model.errors import SessionLost
 
 
@@ -28,7 +29,7 @@ class Inside:
     (IP_RECVORIGDSTADDR, IPV6_RECVORIGDSTADDR); `raw_sockets` (by family, IPPROTO_RAW) send whole IP packets
     to the child. A family in which the pod has no address has none of these but a loopback listener. All are
     non-blocking. `diagnosis` tells how far connections to the child have come; None where the kernel does
-    not.
+    not. `syn_queue` has the connections of the child that wait to be let go; None where none wait.
 
     `volume_directories` (by path) are to be filled through their descriptors; the child sees them at their
     paths. `namespaces` (user, net, uts, mnt, pid) are for setns, in this order; the mount namespace's root
@@ -53,6 +54,8 @@ class Inside:
         self.raw_sockets = {int(each.family): each for each in _sockets(handed.get("raw", []))}
         self._wires = _sockets(handed.get("diagnosis", []))
         self.diagnosis = Diagnosis(self._wires[0]) if self._wires else None
+        self._queue = _sockets([*handed.get("held", []), *handed.get("destroyed", [])])
+        self.syn_queue = SynQueue(self._queue, self.diagnosis) if self._queue else None
         self.volume_directories = _by_detail(handed, "volume")
         self.namespaces = _by_detail(handed, "namespace")
         self._tables = handed["network-tables"][0]
@@ -126,6 +129,7 @@ class Inside:
             *self.udp_sockets,
             *self.raw_sockets.values(),
             *self._wires,
+            *self._queue,
         ):
             each.close()
         for descriptor in (*self.volume_directories.values(), *self.namespaces.values(), self._tables):

@@ -62,6 +62,7 @@ def encode_view(view: NetworkView) -> bytes:
             "volume_files": _as_text(view.volume_files),
             "writable_volume_paths": sorted(view.writable_volume_paths),
             "helper_ports": view.helper_ports,
+            "held": view.held,
         }
     ).encode()
 
@@ -76,6 +77,7 @@ def decode_view(data: bytes) -> NetworkView:
         volume_files=_as_bytes(fields["volume_files"]),
         writable_volume_paths=frozenset(fields["writable_volume_paths"]),
         helper_ports=tuple(fields["helper_ports"]),
+        held=fields["held"],
     )
 
 

@@ -11,6 +11,7 @@ from telepresence_py.isolation import netlink_socket
 from telepresence_py.isolation.netlink import add_address, add_anyip_route, add_link, set_link_up
 from telepresence_py.isolation.nftables import Capture, capture_requests
 from telepresence_py.isolation.steps import Step, taking
+from telepresence_py.isolation.syn_queue import QueueRefused, open_queue
 from telepresence_py.process.kernel import write_setting
 
 CAPTURE_PORT = 64998
@@ -35,12 +36,13 @@ def pack(address: str) -> bytes:
 
 
 def bring_up(
-    addresses: Iterable[str], helper_ports: tuple[int, ...] = ()
+    addresses: Iterable[str], helper_ports: tuple[int, ...] = (), held: bool = False
 ) -> tuple[list[tuple[str, socket.socket]], list[str]]:
     """Interface, addresses, routes, capture, sockets. Returns the sockets, named, and notices.
 
     A family in which the pod has no address gets no route: connecting in it fails at once, as in the pod.
-    The names are tcp, loopback, udp and raw; there may be two of each, by family.
+    The names are tcp, loopback, udp and raw; there may be two of each, by family. When connections are to be
+    `held` and can be, there are also those of `syn_queue`.
     """
     packed = [pack(address) for address in addresses]
     notices = _relax()
@@ -49,7 +51,7 @@ def bring_up(
         notices.append("this machine has no IPv6: the command has the pod's IPv4 address alone")
     with taking(Step.INTERFACE):
         _bring_up_interface(packed)
-    sockets = []
+    sockets, captures = [], []
     for family in (socket.AF_INET, socket.AF_INET6):
         own = tuple(each for each in packed if (len(each) == 4) == (family == socket.AF_INET))
         if family == socket.AF_INET6 and not own and not _has_ipv6():
@@ -61,8 +63,18 @@ def bring_up(
         with taking(Step.CAPTURE):
             capture = Capture(family, own, CAPTURE_PORT, LOOPBACK_PORT, helper_ports)
             netlink_socket.exchange(netlink_socket.NETFILTER, capture_requests(capture))
+        captures.append(capture)
         with taking(Step.LISTENERS):
             sockets += _open_sockets(family, is_captured=bool(own))
+    if held:
+        try:
+            sockets += open_queue(captures)
+        except QueueRefused as refused:
+            notices.append(
+                "connect() of the command succeeds at once, and what is refused shows as a reset after it: "
+                f"the kernel cannot hold connections ({refused}); `modprobe -a nfnetlink_queue nft_queue "
+                "nft_reject_ipv4 nft_reject_ipv6` as root may help, `--connect fast` accepts it"
+            )
     return sockets, notices
 
 

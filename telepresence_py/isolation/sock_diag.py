@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 ESTABLISHED = 1
+SYN_SENT = 2
 SYN_RECEIVED = 3
 LISTENING = 10
 """Of enum tcp_state in <net/tcp_states.h>."""
@@ -28,6 +29,7 @@ _ENDS = struct.Struct(">HH16s16s")
 _INTERFACE_AND_COOKIE = struct.Struct("=IQ")
 _ANY_COOKIE = _INTERFACE_AND_COOKIE.pack(0, (1 << 64) - 1)
 _ALL_STATES = 0xFFFFFFFF
+_MAPPED = bytes(10) + b"\xff\xff"
 # family, state, timer, retransmissions; ports; addresses; interface, cookie; expiry, queues, user, inode
 _ANSWER = struct.Struct("=BBBB2s2s16s16sIQIIIII")
 
@@ -88,6 +90,23 @@ def read_answers(datagram: bytes) -> Answers:
         ports = int.from_bytes(port, "big"), int.from_bytes(peer_port, "big")
         rows.append(SocketRow(state, *ports, cookie, queue, limit, inode))
     return Answers(tuple(rows), 0, False)
+
+
+def read_destroyed(datagram: bytes) -> Iterator[tuple[End, End]]:
+    """The ends, own and peer, of the sockets that are told to be gone. IPv4 over a socket of IPv6 is IPv4."""
+    for kind, start in _messages(datagram):
+        if kind == _SOCK_DIAG_BY_FAMILY and start + _ANSWER.size <= len(datagram):
+            family, _, _, _, port, peer_port, own, peer, *_ = _ANSWER.unpack_from(datagram, start)
+            ports = int.from_bytes(port, "big"), int.from_bytes(peer_port, "big")
+            yield (_address(family, own), ports[0]), (_address(family, peer), ports[1])
+
+
+def _address(family: int, packed: bytes) -> str:
+    if family == socket.AF_INET:
+        return socket.inet_ntop(socket.AF_INET, packed[:4])
+    if packed.startswith(_MAPPED):
+        return socket.inet_ntop(socket.AF_INET, packed[len(_MAPPED) :])
+    return socket.inet_ntop(socket.AF_INET6, packed)
 
 
 def _messages(datagram: bytes) -> Iterator[tuple[int, int]]:

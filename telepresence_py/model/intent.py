@@ -102,7 +102,8 @@ class SwapIntent:
     """`swap KIND/NAME[:CONTAINER]` with its options. `kind` is lower case and singular.
 
     `image` None means the one that variable and settings choose. `grace_seconds` is how long the sidecar
-    waits for a lost session. `ready_now` skips waiting for the child to listen.
+    waits for a lost session. `ready_now` skips waiting for the child to listen. With `fast_connect` the
+    child's connect() succeeds at once, whatever the far side will say.
     """
 
     cluster: ClusterChoice
@@ -115,6 +116,7 @@ class SwapIntent:
     image: str | None = None
     grace_seconds: float = 30.0
     ready_now: bool = False
+    fast_connect: bool = False
     environment: EnvironmentChoice = EnvironmentChoice()
     rules: tuple[Rule, ...] = ()
     localhost: LocalhostChoice = LocalhostChoice()
@@ -156,6 +158,7 @@ class RunIntent:
     image: str | None = None
     grace_seconds: float = 30.0
     ready_now: bool = False
+    fast_connect: bool = False
     environment: EnvironmentChoice = EnvironmentChoice()
     rules: tuple[Rule, ...] = ()
     localhost: LocalhostChoice = LocalhostChoice()

@@ -20,7 +20,8 @@ class NetworkView(NamedTuple):
     `volume_paths` are directories to be made at the pod's own paths, each an empty tmpfs that the session
     fills through a directory fd; `volume_files` are single files (subPath) given with their contents.
     Volumes are read-only to the child but for those in `writable_volume_paths`. At `helper_ports` of the
-    pod's addresses other containers of the pod answer, and not the child.
+    pod's addresses other containers of the pod answer, and not the child. With `held` the child's TCP
+    connections shall wait, where the kernel can, until the session has said what becomes of each.
     """
 
     hostname: str
@@ -30,6 +31,7 @@ class NetworkView(NamedTuple):
     volume_files: Mapping[str, bytes] = _NONE
     writable_volume_paths: frozenset[str] = frozenset()
     helper_ports: tuple[int, ...] = ()
+    held: bool = False
 
 
 class Reception(Enum):
@@ -40,3 +42,16 @@ class Reception(Enum):
     DEFERRED = "the child's kernel waits for the first bytes (TCP_DEFER_ACCEPT)"
     UNSEEN = "there is no such connection, though somebody listens"
     NOBODY = "there is no such connection, and nobody listens"
+
+
+class HeldSyn(NamedTuple):
+    """The first packet of a child's TCP connection, which the kernel keeps until it is told what to do.
+
+    Ends are address and port. `sequence` is the same when the kernel repeats the packet, and another one when
+    the child connects anew from the same port. `packet` is its number in the queue.
+    """
+
+    child: tuple[str, int]
+    destination: tuple[str, int]
+    sequence: int
+    packet: int

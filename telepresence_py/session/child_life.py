@@ -42,6 +42,7 @@ def scene_of(
         intent.rules,
         intent.localhost,
         taken_ports,
+        intent.fast_connect,
     )
 
 

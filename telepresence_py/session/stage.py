@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import trio
@@ -42,7 +42,7 @@ class Scene:
     """What the stage is set for: the child's command, where its connections come from, its volumes, and what
     the user wants of its environment and of `localhost`. On `helper_ports` other containers of its pod
     answer. `rules` say what does not go through the pod; the laptop's `taken_ports` are those that
-    `localhost` asks for."""
+    `localhost` asks for. With `fast_connect` its connections stand at once, whatever becomes of them."""
 
     command: tuple[str, ...]
     ports: tuple[PortMap, ...]
@@ -52,6 +52,7 @@ class Scene:
     rules: tuple[Rule, ...] = ()
     localhost: LocalhostChoice = field(default_factory=LocalhostChoice)
     taken_ports: TakenPorts = field(default_factory=dict)
+    fast_connect: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def _view(scene: Scene, facts: PodFacts, copies: Copies) -> NetworkView:
         volume_files=copies.files,
         writable_volume_paths=copies.writable,
         helper_ports=scene.helper_ports,
+        held=not scene.fast_connect,
     )
 
 
@@ -140,19 +142,18 @@ async def _serve(stack: AsyncExitStack, nursery: trio.Nursery, scene: Scene, end
     tunnels.attach_to(inbound.attach)
     servers = name_servers(facts.resolv_conf)
     ruled = ruling(scene.rules, facts, servers, partial(resolve_by_any, tunnels.any_live), ends.report)
+    directions = replace(ruled.directions, pod_localhost=localhost.pod_localhost)
     listeners, loopback, choose = inside.tcp_listeners, inside.loopback_listeners, tunnels.any_live
 
     def ours(peer: Endpoint) -> bool:
         return inbound.made(peer) or published.made(peer)
 
     await stack.enter_async_context(
-        serve_outbound(listeners, loopback, choose, ours, ruled.directions, localhost.pod_localhost)
+        serve_outbound(listeners, loopback, choose, ours, directions, inside.syn_queue)
     )
     answering = NameServers(servers, ruled.forwarder.answer)
     await stack.enter_async_context(
-        serve_datagrams(
-            inside.udp_sockets, inside.raw_sockets, choose, answering, directions=ruled.directions
-        )
+        serve_datagrams(inside.udp_sockets, inside.raw_sockets, choose, answering, directions=directions)
     )
     return inbound
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from benchmarks.trials import Metric, Samples, Scale, limits, trials
+from benchmarks.trials import Metric, Samples, Scale, limits, session_limits, trials
 from benchmarks.ways import KUBECTL, LINK, OURS, SESSION
 
 RATE = Metric("bulk", "MB/s", lambda answer: answer["rate"])
@@ -69,3 +69,12 @@ def test_an_echo_by_a_slow_link_is_held_against_the_link():
     assert ("echo, p50", KUBECTL) in limits(0)
     assert ("echo, p50", LINK) in limits(50)
     assert ("echo, p50", KUBECTL) not in limits(50)
+
+
+def test_a_truthful_connect_is_granted_the_round_trip_that_it_costs():
+    one = ("new connection + echo, one after another", KUBECTL)
+    truthful, fast = (session_limits(50, connect)[one].least_ratio for connect in ("truthful", "fast"))
+    assert truthful is not None
+    assert fast is not None
+    assert truthful < fast
+    assert session_limits(0, "fast") == {}

@@ -299,6 +299,7 @@ def test_the_intent_reaches_the_session_whole(swapping):
         "image": "r/i:1",
         "grace_seconds": 120.0,
         "ready_now": True,
+        "fast_connect": False,
         "environment": {
             "env_file": None,
             "env_json": None,

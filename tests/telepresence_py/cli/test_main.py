@@ -195,13 +195,14 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_and_code_70(monkeypatch, cap
 def test_an_intent_holds_what_was_typed(monkeypatch):
     monkeypatch.setenv("SHELL", "/bin/zsh")
     options = {"kubeconfig": None, "context": "dev", "namespace": None, "as_user": None, "as_groups": ()}
-    options |= {"ports": ("1:2",), "image": None, "grace": "1m", "ready": "listening"}
+    options |= {"ports": ("1:2",), "image": None, "grace": "1m", "ready": "listening", "connect": "fast"}
     options |= {"env_file": None, "env_json": None, "env_from": None, "env_format": None}
     options |= dict.fromkeys(("env_include", "env_exclude", "env", "unset", "via_laptop", "never"), ())
     options |= {"publish": (), "no_publish": False, "pod_localhost": (), "from_pod": ()}
     intent = commands.swap_intent("sts/db:main", (), options)
     assert (intent.kind, intent.name, intent.container) == ("statefulset", "db", "main")
     assert (intent.command, intent.grace_seconds, intent.ready_now) == (("/bin/zsh",), 60.0, False)
+    assert intent.fast_connect
 
 
 def test_an_intent_of_malformed_words_is_refused():

@@ -8,6 +8,7 @@ from telepresence_py.cli.options import (
     Target,
     check_identity,
     nearest,
+    parse_connect,
     parse_duration,
     parse_grace,
     parse_namespace,
@@ -55,6 +56,14 @@ def test_what_names_no_workload_is_refused(word):
 def test_a_misspelt_kind_is_answered_with_the_nearest(word, meant):
     with pytest.raises(BadUsage, match=f"did you mean '{meant}'"):
         parse_target(word)
+
+
+def test_connections_are_truthful_or_fast_and_what_is_misspelt_is_answered_with_the_nearest():
+    assert [parse_connect(word) for word in ("truthful", "fast")] == ["truthful", "fast"]
+    with pytest.raises(BadUsage, match=r"--connect: .*'truthfull'.* did you mean 'truthful'"):
+        parse_connect("truthfull")
+    with pytest.raises(BadUsage, match="write truthful or fast"):
+        parse_connect("")
 
 
 def test_the_grace_period_is_a_time_in_which_a_session_can_be_found_and_given_up():

@@ -30,7 +30,8 @@ def test_an_intent_holds_what_was_typed():
     assert (typed.name, typed.service_account, typed.command) == ("api", "robot", ("a", "-b"))
     assert typed.model == Model("cronjob", "clean", "main")
     assert typed.exposed == (PortOverride(9000, 8080), PortOverride(7, 7))
-    assert (typed.grace_seconds, typed.ready_now) == (60.0, True)
+    assert (typed.grace_seconds, typed.ready_now, typed.fast_connect) == (60.0, True, False)
+    assert intent("--connect", "fast").fast_connect
 
 
 def test_nothing_need_be_said():

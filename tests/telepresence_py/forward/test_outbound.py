@@ -6,12 +6,13 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 import trio
 
 from telepresence_py.forward import accepting, choosing
-from telepresence_py.forward.directions import Directions
+from telepresence_py.forward.directions import ALL_TO_POD, Directions
 from telepresence_py.forward.outbound import serve_outbound
 from telepresence_py.forward.packets import Endpoint
 from telepresence_py.model.rules import Way
@@ -22,6 +23,10 @@ from tests.fakes.sink import Recorder
 from tests.telepresence_py.forward.worlds import CapturingListener, MuxTunnel, connect
 
 ORDERS = ("10.96.0.10", 8080)
+
+
+def pod_localhost(ports: set[int]) -> Directions:
+    return replace(ALL_TO_POD, pod_localhost=ports)
 
 
 class Echo(asyncio.Protocol):
@@ -340,7 +345,7 @@ def test_a_port_of_the_pods_localhost_is_opened_from_the_pod_in_either_family(
     async def opened_there() -> None:
         tunnel = MuxTunnel()
         with CapturingListener((meant, 5432)) as listener:
-            async with serve_outbound([], [listener], tunnel.as_tunnel, pod_localhost={5432}):
+            async with serve_outbound([], [listener], tunnel.as_tunnel, directions=pod_localhost({5432})):
                 await connect(listener.at, b"ping")
                 stream = await opened_at_pod(tunnel)
                 assert (stream.opening.host, stream.opening.port) == (found_as, 5432)
@@ -353,7 +358,7 @@ async def test_other_ports_than_those_of_the_pods_localhost_stay_the_laptops() -
     tunnel = MuxTunnel()
     async with echo_server() as port:
         with CapturingListener(("127.0.0.1", port)) as listener:
-            async with serve_outbound([], [listener], tunnel.as_tunnel, pod_localhost={port + 1}):
+            async with serve_outbound([], [listener], tunnel.as_tunnel, directions=pod_localhost({port + 1})):
                 client = await connect(listener.at, b"ping")
                 await until(lambda: client.received == b"ping")
                 assert not tunnel.pair.at_pod
@@ -363,7 +368,13 @@ async def test_other_ports_than_those_of_the_pods_localhost_stay_the_laptops() -
 async def test_what_we_connect_ourselves_does_not_go_round_by_the_pods_localhost() -> None:
     tunnel = MuxTunnel()
     with CapturingListener(("127.0.0.1", 5432)) as listener:
-        async with serve_outbound([], [listener], tunnel.as_tunnel, lambda _: True, pod_localhost={5432}):
+        async with serve_outbound(
+            [],
+            [listener],
+            tunnel.as_tunnel,
+            lambda _: True,
+            directions=pod_localhost({5432}),
+        ):
             assert await connecting_is_reset(listener.at)
             assert not tunnel.pair.at_pod
 

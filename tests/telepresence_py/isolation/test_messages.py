@@ -33,6 +33,7 @@ def test_a_view_arrives_whole() -> None:
         {"/etc/secret": bytes(range(256))},
         frozenset({"/cache"}),
         (8081, 8125),
+        True,
     )
     assert messages.decode_view(messages.encode_view(view)) == view
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 
 from telepresence_py.isolation.sock_diag import (
@@ -11,6 +12,7 @@ from telepresence_py.isolation.sock_diag import (
     connection_request,
     listeners_request,
     read_answers,
+    read_destroyed,
 )
 
 REFUSED = struct.pack("=IHHIIi", 36, 2, 0, 0, 0, -2) + bytes(16)
@@ -58,3 +60,19 @@ def test_rows_are_read_whatever_attributes_follow() -> None:
 
 def test_a_refusal_is_its_errno() -> None:
     assert read_answers(REFUSED) == Answers((), 2, True)
+
+
+def test_a_socket_that_is_gone_is_told_by_its_ends_and_ipv4_is_ipv4() -> None:
+    told = []
+    for family, own, peer in (
+        (socket.AF_INET, "10.244.1.7", "10.96.0.10"),
+        (socket.AF_INET6, "fd00::7", "fd00:96::a"),
+        (socket.AF_INET6, "::ffff:10.244.1.7", "::ffff:10.96.0.10"),
+    ):
+        ends = b"".join(socket.inet_pton(family, each).ljust(16, b"\0") for each in (own, peer))
+        gone = bytearray(answer(7, 40000, 80, cookie=1, queue=0, limit=0, inode=0))
+        gone[16], gone[24:56] = family, ends
+        told += read_destroyed(bytes(gone))
+    v4 = ("10.244.1.7", 40000), ("10.96.0.10", 80)
+    assert told == [v4, (("fd00::7", 40000), ("fd00:96::a", 80)), v4]
+    assert list(read_destroyed(DONE)) == []
