@@ -31,8 +31,8 @@ from integration.support.waiting import wait_until
 
 pytestmark = pytest.mark.own_cluster
 
-NOT_RESOLVED, TIMED_OUT, REFUSED = 6, 28, (7, 56)
-"""Exit codes of curl; the last: could not connect, or connected and reset."""
+NOT_RESOLVED, REFUSED, TIMED_OUT = 6, 7, 28
+"""Exit codes of curl."""
 
 ECHO = """
 import socket, sys
@@ -163,7 +163,7 @@ def test_datagrams_are_kept_there_alike(child: ShellChild) -> None:
 
 @pytest.mark.parametrize("port", [9, 7009])
 def test_a_closed_port_there_refuses_as_it_does(child: ShellChild, port: int) -> None:
-    assert get(child, f"http://192.0.2.77:{port}/")[1] in REFUSED
+    assert get(child, f"http://192.0.2.77:{port}/")[1] == REFUSED
     assert echo(child, "DGRAM", "192.0.2.77", port) == "ConnectionRefusedError"
 
 
@@ -198,14 +198,14 @@ def test_the_laptops_answer_comes_by_udp_and_by_tcp(child: ShellChild, transport
 
 
 def test_an_address_inside_a_kept_network_is_refused_all_the_same(child: ShellChild) -> None:
-    assert get(child, "http://192.0.2.79:8080/")[1] in REFUSED
+    assert get(child, "http://192.0.2.79:8080/")[1] == REFUSED
 
 
 def test_a_service_is_refused_by_name_and_by_the_addresses_that_the_name_has(
     child: ShellChild, peer_pod: str
 ) -> None:
-    assert get(child, "http://peers:8080/")[1] in REFUSED
-    assert get(child, f"http://{peer_pod}:8080/")[1] in REFUSED
+    assert get(child, "http://peers:8080/")[1] == REFUSED
+    assert get(child, f"http://{peer_pod}:8080/")[1] == REFUSED
     child.swap.running.wait_err(r"Refused \S+ port 8080 by --never peers:8080", 5)
 
 
@@ -226,14 +226,14 @@ def test_a_name_that_is_never_to_be_reached_is_followed_to_its_next_address(
         return child.run("getent hosts moving")[0].split()[:1] == [peer_pod]
 
     wait_until(followed, 20, "the name server knows of the new address")
-    assert echo(child, "STREAM", peer_pod, 7000) in ("ConnectionRefusedError", "ConnectionResetError")
+    assert echo(child, "STREAM", peer_pod, 7000) == "ConnectionRefusedError"
     assert get(child, "http://peer/") == ("peer", 0)
 
 
 def test_a_run_heeds_rules_as_a_swap_does(product: Product) -> None:
     script = "curl -s http://nas.home.example:8080/ && exec curl -s --max-time 9 http://peer/"
     ended = product.run("run", "--via-laptop=*.home.example", "--never=peer:80", "--", "sh", "-c", script)
-    assert ended.code in REFUSED, ended.err
+    assert ended.code == REFUSED, ended.err
     assert json.loads(ended.out)["who"] == "home"
 
 
