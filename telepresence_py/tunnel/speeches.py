@@ -34,6 +34,9 @@ class Speech(Protocol):
     def prefix(self, size: int) -> bytes:
         """What stands before `size` bytes of data in a message."""
 
+    def passes(self, size: int) -> bool:
+        """Whether the next `size` bytes are data through and through; they count as heard then. Most are."""
+
     def heard(self, payload: memoryview, continued: bool) -> None:
         """A binary message, or with `continued` more of the one before."""
 
@@ -48,6 +51,9 @@ class Channels:
 
     def prefix(self, size: int) -> bytes:
         return b"\0"
+
+    def passes(self, size: int) -> bool:
+        return False
 
     def heard(self, payload: memoryview, continued: bool) -> None:
         if not payload:
@@ -92,11 +98,13 @@ class Spdy:
     def prefix(self, size: int) -> bytes:
         return _HEADER.pack(_DATA_STREAM, size)
 
+    def passes(self, size: int) -> bool:
+        if self._stream != _DATA_STREAM or not 0 < size <= self._left:
+            return False
+        self._left -= size
+        return True
+
     def heard(self, payload: memoryview, continued: bool) -> None:
-        if 0 < len(payload) <= self._left:  # most are a part of one frame
-            self._left -= len(payload)
-            self._piece(payload)
-            return
         if self._held:
             payload, self._held = memoryview(self._held + payload), b""
         position, size = 0, len(payload)

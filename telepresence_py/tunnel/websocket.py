@@ -120,8 +120,11 @@ class _Messages(WSListener):
         if self._error:  # what was already read when it broke
             return
         if frame.msg_type is WSMsgType.BINARY or frame.msg_type is WSMsgType.CONTINUATION:
-            continued = frame.msg_type is WSMsgType.CONTINUATION
-            self._speech.heard(frame.get_payload_as_memoryview(), continued)
+            if self._speech.passes(frame.payload_size):
+                self._pieces.append(frame.get_payload_as_bytes())
+            else:
+                continued = frame.msg_type is WSMsgType.CONTINUATION
+                self._speech.heard(frame.get_payload_as_memoryview(), continued)
         elif frame.msg_type is WSMsgType.CLOSE:
             self._hand_over()
             transport.disconnect()

@@ -60,8 +60,9 @@ def test_both_streams_are_asked_for_with_their_kind_and_port() -> None:
     ]
 
 
+@pytest.mark.parametrize("passing", [False, True], ids=["all is read", "data passes"])
 @pytest.mark.parametrize("cut", [1, 3, 7, 8, 9, 100, 10_000])
-def test_spdy_is_understood_however_it_is_cut_into_messages(cut: int) -> None:
+def test_spdy_is_understood_however_it_is_cut_into_messages(cut: int, passing: bool) -> None:
     hearing = Hearing()
     speech = Spdy(1, hearing)
     ping = control(6, b"\0\0\0\2")
@@ -78,9 +79,24 @@ def test_spdy_is_understood_however_it_is_cut_into_messages(cut: int) -> None:
         ]
     )
     for start in range(0, len(said), cut):
-        speech.heard(memoryview(said[start : start + cut]), continued=start % 2 == 1)
+        message = said[start : start + cut]
+        if passing and speech.passes(len(message)):
+            hearing.data(message)
+        else:
+            speech.heard(memoryview(message), continued=start % 2 == 1)
     assert hearing.bytes == b"one " + b"two " * 50 + b"three"
     assert hearing.told == [ping]
+
+
+def test_only_what_is_data_through_and_through_passes() -> None:
+    speech = Spdy(1, Hearing())
+    assert not speech.passes(1)
+    speech.heard(memoryview(frame(DATA, b"12345")[:9]), continued=False)
+    assert not speech.passes(5)
+    assert speech.passes(4)
+    assert not speech.passes(1)
+    speech.heard(memoryview(frame(ERRORS, b"refused")[:9]), continued=False)
+    assert not speech.passes(6)
 
 
 def test_the_error_stream_s_text_is_told() -> None:
