@@ -40,8 +40,7 @@ _SFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 _TFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 _CLOCK_MONOTONIC = 1
 _SIGINFO_BYTES = 128
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-_KEPT_FREE, _LARGE = 8 << 20, 4 << 20
+_M_ARENA_MAX = -8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -133,17 +132,10 @@ def keep_one_heap() -> None:
     """Have glibc's malloc serve all threads from one heap, for the rest of this process (mallopt(3)).
 
     Else each thread that was ever busy keeps one of its own. Python lets one thread compute at a time anyway.
-    Of what is freed the heap keeps some megabytes: else the buffers of a transfer go back to the kernel, and
-    each of their pages comes as a fault again. (The sidecar's image sets the same by its environment.)
     """
     mallopt = getattr(_libc, "mallopt", None)  # other C libraries have no such thing
     if mallopt is not None:
-        for setting, value in (
-            (_M_ARENA_MAX, 1),
-            (_M_TRIM_THRESHOLD, _KEPT_FREE),
-            (_M_MMAP_THRESHOLD, _LARGE),
-        ):
-            mallopt(ctypes.c_int(setting), ctypes.c_int(value))
+        mallopt(ctypes.c_int(_M_ARENA_MAX), ctypes.c_int(1))
 
 
 def write_setting(path: str, value: str) -> None:
