@@ -38,8 +38,8 @@ def echo_pod(town: Namespace) -> list[str]:
 @pytest.fixture(scope="module")
 def nobody_there(town: Namespace) -> str:
     """The address of a Service without pods."""
-    town.apply(service("nobody", 80, 8080))
-    return str(town.get("service", "nobody")["spec"]["clusterIP"])
+    town.apply(service("podless", 80, 8080))
+    return str(town.get("service", "podless")["spec"]["clusterIP"])
 
 
 @pytest.fixture(scope="module")
