@@ -14,6 +14,9 @@ QUIET_SECONDS = 2.5
 STOP_SECONDS = 3.0
 """What connections of a pod that is simply deleted may still take."""
 
+SUCCESSOR_SECONDS = 10.0
+"""The same with a client that lives: until there is a successor this pod may be all that the Service has."""
+
 
 class Lifetime:
     """`ended` is done, with the reason, when the process shall exit. Begins with nobody there: in grace."""
@@ -78,8 +81,13 @@ class Lifetime:
         self._begun = self._loop.time()
         if not self._client:
             self.forsake()
-        self._limit(self._begun + (self._drain_seconds if self._inbound.handed_over else STOP_SECONDS))
+        self._limit(self._begun + self._most())
         self._check_drained()
+
+    def _most(self) -> float:
+        if self._inbound.handed_over:
+            return self._drain_seconds
+        return min(SUCCESSOR_SECONDS, self._drain_seconds) if self._client else STOP_SECONDS
 
     def _limit(self, time: float) -> None:
         text = f"{self._reason}, connections cut after {time - self._begun:g} s"

@@ -71,6 +71,17 @@ async def test_a_client_that_is_there_has_time_to_hand_over_what_still_comes() -
 
 
 @in_loop
+async def test_a_deleted_pod_whose_client_lives_serves_until_there_is_a_successor() -> None:
+    pod = await Pod().start()
+    lifetime = Lifetime(pod.inbound, grace=60.0, drain_seconds=module.STOP_SECONDS + 0.5)
+    lifetime.client_came()
+    await pod.call()
+    await pod.held(1)
+    lifetime.terminate()
+    assert f"cut after {module.STOP_SECONDS + 0.5:g} s" in await lifetime.ended
+
+
+@in_loop
 async def test_a_deleted_pod_whose_client_goes_ends_at_once() -> None:
     lifetime = Lifetime(inbound(), grace=60.0, drain_seconds=1.0)
     lifetime.client_came()
