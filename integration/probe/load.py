@@ -4,7 +4,8 @@
 
 Runs inside the cluster (`kubectl exec -i POD -- python3 -c "$(cat load.py)" URL`). First line on stdout:
 "started". Last line: JSON with the number of answers by status line and "who", the failures told in full,
-and the longest wait in seconds. Nothing is retried: one refused connection is one failure.
+when each of them was (seconds since the start), and the longest wait in seconds. Nothing is retried: one
+refused connection is one failure.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ def main() -> None:
     over, lock = threading.Event(), threading.Lock()
     answers: collections.Counter[str] = collections.Counter()
     failures: list[str] = []
+    failed_at: list[float] = []
+    start = time.monotonic()
     waits: list[float] = [0.0]
 
     def ask_on() -> None:
@@ -42,6 +45,7 @@ def main() -> None:
                 waits.append(time.monotonic() - began)
                 if failed:
                     failures.append(f"after {waits[-1]:.2f} s: {failed}")
+                    failed_at.append(began + waits[-1] - start)
                 else:
                     answers[spoken_by(said)] += 1
 
@@ -54,7 +58,8 @@ def main() -> None:
     for thread in threads:
         thread.join()
     total = sum(answers.values()) + len(failures)
-    print(json.dumps({"requests": total, "answers": answers, "failures": failures, "longest": max(waits)}))
+    told = {"requests": total, "answers": answers, "failures": failures, "longest": max(waits)}
+    print(json.dumps(told | {"failed_at": failed_at}))
 
 
 def spoken_by(said: str) -> str:

@@ -21,12 +21,23 @@ DEVELOPER = "developer"
 
 @dataclass
 class Tally:
-    """What continuous load saw; complete once the load has ended. `answers`: who answered, how often."""
+    """What continuous load saw; complete once the load has ended. `answers`: who answered, how often;
+    `failed_at`: when each failure was, in seconds since the start."""
 
     requests: int = 0
     answers: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     longest: float = 0.0
+    failed_at: list[float] = field(default_factory=list)
+
+    def longest_refusal(self) -> float:
+        """Seconds of the longest time in which never a whole second passed without a failure."""
+        longest, since, last = 0.0, 0.0, float("-inf")
+        for at in sorted(self.failed_at):
+            if at - last > 1.0:
+                since = at
+            longest, last = max(longest, at - since), at
+        return longest
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,7 @@ class Namespace:
         counted = json.loads(said.splitlines()[-1])
         tally.requests, tally.answers = counted["requests"], counted["answers"]
         tally.failures, tally.longest = counted["failures"], counted["longest"]
+        tally.failed_at = counted["failed_at"]
 
     def ensure_customers_pod(self) -> str:
         """A pod that only waits to be exec'd into, as customers or as one who asks; its name."""
