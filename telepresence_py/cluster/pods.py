@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from telepresence_py.cluster.calls import PODS, Call, Json
 from telepresence_py.cluster.client import Cluster
 from telepresence_py.cluster.exchange import NoAnswer
 from telepresence_py.cluster.refusals import Answer, explain
+
+LOG_TRIES = 2
+"""A connection that breaks once says nothing of the log: a living session would be taken for dead."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +89,18 @@ async def follow_log(cluster: Cluster, name: str, container: str, on_line: Calla
 
 async def read_log(cluster: Cluster, name: str, container: str, lines: int = 50) -> tuple[str, ...]:
     """The last lines of a container's log; none when there is no log."""
-    found: list[str] = []
-
-    def keep(line: bytes) -> bool:
-        found.append(line.decode(errors="replace"))
-        return False
-
     query = (("container", container), ("tailLines", str(lines)))
-    try:
-        answer = await cluster.follow(Call("get", PODS, name, "log", query=query), keep)
-    except NoAnswer:
-        return ()
-    return tuple(found) if answer.status < 300 else ()
+    for _ in range(LOG_TRIES):
+        found: list[str] = []
+
+        def keep(line: bytes, found: list[str] = found) -> bool:
+            found.append(line.decode(errors="replace"))
+            return False
+
+        with suppress(NoAnswer):
+            answer = await cluster.follow(Call("get", PODS, name, "log", query=query), keep)
+            return tuple(found) if answer.status < 300 else ()
+    return ()
 
 
 async def watch_pods(

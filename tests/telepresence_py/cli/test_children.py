@@ -79,7 +79,7 @@ def test_a_kept_child_is_started_again_by_a_signal_and_ended_by_another(swapping
     assert str(run.process.pid) in run.err
     run.send(signal.SIGUSR1)
     run.says("exited with 2;")
-    assert swapping.heard_tags() == ["swap", "child-started"], "the session knows of one child"
+    wait_until(lambda: swapping.heard_tags() == ["swap", "child-started"], "the session knows of one child")
     run.send(signal.SIGTERM)
     assert run.ends() == 2, "the last child's code"
     assert swapping.heard()[2] == {"do": "child-ended", "status": 2}

@@ -4,6 +4,7 @@ import pytest
 import trio
 
 from telepresence_py.cluster.client import open_cluster
+from telepresence_py.cluster.pods import read_log
 from telepresence_py.model.errors import WorkloadHeld
 from telepresence_py.session.leftovers import last_word, list_leftovers, restore_leftovers
 from telepresence_py.session.podstate import TAKEN_ANNOTATION
@@ -72,6 +73,16 @@ def test_every_sidecar_pod_is_listed_with_holder_workload_and_state(cluster, ses
         assert {
             (one.holder, one.since, one.workload, one.session, one.state, one.adopted) for one in found
         } == {("me@here", "2026-01-01T00:00:00Z", "deployment/orders", "s1", state, True)}
+
+    meanwhile(session, look)
+
+
+def test_a_connection_that_breaks_does_not_empty_a_log(cluster, session):
+    async def look(elsewhere):
+        say(cluster, CONNECTED)
+        cluster.cut_connections = 1
+        assert await read_log(elsewhere, "orders-abc-tp-1", "main") == (CONNECTED.strip(),)
+        assert cluster.cut_connections == 0
 
     meanwhile(session, look)
 
