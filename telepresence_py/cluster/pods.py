@@ -89,14 +89,15 @@ async def follow_log(cluster: Cluster, name: str, container: str, on_line: Calla
 
 async def read_log(cluster: Cluster, name: str, container: str, lines: int = 50) -> tuple[str, ...]:
     """The last lines of a container's log; none when there is no log."""
+    found: list[str] = []
+
+    def keep(line: bytes) -> bool:
+        found.append(line.decode(errors="replace"))
+        return False
+
     query = (("container", container), ("tailLines", str(lines)))
     for _ in range(LOG_TRIES):
-        found: list[str] = []
-
-        def keep(line: bytes, found: list[str] = found) -> bool:
-            found.append(line.decode(errors="replace"))
-            return False
-
+        found.clear()
         with suppress(NoAnswer):
             answer = await cluster.follow(Call("get", PODS, name, "log", query=query), keep)
             return tuple(found) if answer.status < 300 else ()

@@ -80,17 +80,17 @@ def hold_requests(capture: Capture, by_xtables: bool) -> list[Request]:
     """One batch that makes the table, all or nothing. `by_xtables` is for kernels without nft_queue."""
     family = capture.family
     queued = to_queue_of_xtables(QUEUE) if by_xtables else to_queue(QUEUE)
+    first = is_first_of_tcp()
     hold: list[Rule] = []
     if capture.pod_addresses:
-        foreign = [*is_foreign(family, capture.pod_addresses), *is_first_of_tcp()]
+        foreign = [*is_foreign(family, capture.pod_addresses), *first]
         hold.append(("nftables rule with queue", [*foreign, *queued]))
         hold += [
             ("nftables rule with queue for a helper", [*is_to(family, address, TCP, port), *first, *queued])
-            for first in [is_first_of_tcp()]
             for address in capture.pod_addresses
             for port in capture.helper_ports
         ]
-    loopback = [*is_loopback(family), *is_first_of_tcp()]
+    loopback = [*is_loopback(family), *first]
     hold.append(("nftables rule with socket", [*loopback, *is_for_a_socket(), *accept()]))
     hold.append(("nftables rule with queue for loopback", [*loopback, *queued]))
     chains = [

@@ -7,7 +7,7 @@ bytes are IPv4, sixteen IPv6. Nothing here opens a socket; `netlink_socket` send
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 AF_INET = 2
@@ -19,7 +19,7 @@ NLM_F_EXCL = 0x200
 NLM_F_CREATE = 0x400
 NLM_F_APPEND = 0x800
 _NLA_F_NESTED = 0x8000
-_NLMSG_ERROR = 2
+NLMSG_ERROR = 2
 
 _RTM_NEWLINK = 16
 _RTM_NEWADDR = 20
@@ -30,6 +30,8 @@ _SCOPE_HOST = 254
 _TABLE_LOCAL = 255
 _PROTOCOL_BOOT = 3
 _TYPE_LOCAL = 2
+
+_HEADER = struct.Struct("=IHHII")
 
 
 class Request(NamedTuple):
@@ -68,21 +70,30 @@ def family_of(packed: bytes) -> int:
 
 def numbered(requests: Sequence[Request]) -> bytes:
     """The requests as one datagram, with sequence numbers from 0 on in their order."""
-    return b"".join(
-        struct.pack("=IHHII", len(r.body) + 16, r.kind, r.flags | NLM_F_REQUEST, sequence, 0) + r.body
-        for sequence, r in enumerate(requests)
-    )
+    return b"".join(message(r.kind, r.flags, r.body, sequence) for sequence, r in enumerate(requests))
+
+
+def message(kind: int, flags: int, body: bytes, sequence: int = 0) -> bytes:
+    """A whole request; NLM_F_REQUEST goes without saying."""
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, sequence, 0) + body
+
+
+def messages(datagram: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Of each message in a datagram of the kernel: kind, sequence number, where its body begins and ends."""
+    start = 0
+    while start + _HEADER.size <= len(datagram):
+        length, kind, _flags, sequence, _port = _HEADER.unpack_from(datagram, start)
+        yield kind, sequence, start + _HEADER.size, min(start + length, len(datagram))
+        start += max(_HEADER.size, (length + 3) & ~3)
 
 
 def answers(datagram: bytes) -> list[Answer]:
     """The acknowledgements and errors in a datagram of the kernel; other messages are passed over."""
     found = []
-    while len(datagram) >= 16:
-        length, kind, _flags, sequence, _port = struct.unpack_from("=IHHII", datagram)
-        if kind == _NLMSG_ERROR:
-            (negative_errno,) = struct.unpack_from("=i", datagram, 16)
+    for kind, sequence, start, _end in messages(datagram):
+        if kind == NLMSG_ERROR:
+            (negative_errno,) = struct.unpack_from("=i", datagram, start)
             found.append(Answer(sequence, -negative_errno))
-        datagram = datagram[max(16, (length + 3) & ~3) :]
     return found
 
 

@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from telepresence_py.isolation.netlink import NLM_F_ACK, Request, attribute
+from telepresence_py.isolation.netlink import NLM_F_ACK, Request, attribute, message, messages
 from telepresence_py.model.world import HeldSyn
 
 _PACKET = 3 << 8 | 0
@@ -25,7 +25,6 @@ _GSO = 4
 """Leaves checksums to whoever needs them: on `lo` they are not computed."""
 
 _DROP, _ACCEPT = 0, 1
-_HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _PACKET_ID, _PACKET_MARK, _PACKET_PAYLOAD = 1, 3, 10
 
@@ -44,16 +43,12 @@ def bind_requests(queue: int, most: int) -> list[Request]:
 
 def read_packets(datagram: bytes) -> Iterator[HeldSyn]:
     """The packets in a datagram of the queue's. What is no TCP packet is passed over, and stays queued."""
-    start = 0
-    while start + _HEADER.size <= len(datagram):
-        length, kind, *_ = _HEADER.unpack_from(datagram, start)
-        end = min(start + length, len(datagram))
+    for kind, _sequence, start, end in messages(datagram):
         if kind == _PACKET:
-            parts = _attributes(datagram, start + _HEADER.size + 4, end)
+            parts = _attributes(datagram, start + 4, end)
             syn = _parse(int.from_bytes(parts[_PACKET_ID][:4], "big"), parts.get(_PACKET_PAYLOAD, b""))
             if syn is not None:
                 yield syn
-        start += max(_HEADER.size, (length + 3) & ~3)
 
 
 def let_go(queue: int, packet: int, mark: int | None = None) -> bytes:
@@ -69,7 +64,7 @@ def drop(queue: int, packet: int) -> bytes:
 
 def _verdict(queue: int, packet: int, code: int, more: bytes) -> bytes:
     body = _head(queue) + attribute(2, struct.pack(">II", code, packet)) + more
-    return _HEADER.pack(_HEADER.size + len(body), _VERDICT, 1, 0, 0) + body
+    return message(_VERDICT, 0, body)
 
 
 def _head(queue: int) -> bytes:

@@ -11,6 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from telepresence_py.isolation.netlink import NLMSG_ERROR, message, messages
+
 ESTABLISHED = 1
 SYN_SENT = 2
 SYN_RECEIVED = 3
@@ -18,12 +20,9 @@ LISTENING = 10
 """Of enum tcp_state in <net/tcp_states.h>."""
 
 _SOCK_DIAG_BY_FAMILY = 20
-_NLM_F_REQUEST = 0x001
 _NLM_F_DUMP = 0x300
-_NLMSG_ERROR = 2
 _NLMSG_DONE = 3
 
-_HEADER = struct.Struct("=IHHII")
 _REQUEST = struct.Struct("=BBBBI")
 _ENDS = struct.Struct(">HH16s16s")
 _INTERFACE_AND_COOKIE = struct.Struct("=IQ")
@@ -72,14 +71,14 @@ def listeners_request(family: int) -> bytes:
 
 def _request(family: int, states: int, ends: bytes, flags: int) -> bytes:
     body = _REQUEST.pack(family, socket.IPPROTO_TCP, 0, 0, states) + ends + _ANY_COOKIE
-    return _HEADER.pack(_HEADER.size + len(body), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | flags, 0, 0) + body
+    return message(_SOCK_DIAG_BY_FAMILY, flags, body)
 
 
 def read_answers(datagram: bytes) -> Answers:
     """The rows of a datagram, and what it says of the request."""
     rows: list[SocketRow] = []
-    for kind, start in _messages(datagram):
-        if kind == _NLMSG_ERROR:
+    for kind, _sequence, start, _end in messages(datagram):
+        if kind == NLMSG_ERROR:
             (negative_errno,) = struct.unpack_from("=i", datagram, start)
             return Answers(tuple(rows), -negative_errno, True)
         if kind == _NLMSG_DONE:
@@ -94,7 +93,7 @@ def read_answers(datagram: bytes) -> Answers:
 
 def read_destroyed(datagram: bytes) -> Iterator[tuple[End, End]]:
     """The ends, own and peer, of the sockets that are told to be gone. IPv4 over a socket of IPv6 is IPv4."""
-    for kind, start in _messages(datagram):
+    for kind, _sequence, start, _end in messages(datagram):
         if kind == _SOCK_DIAG_BY_FAMILY and start + _ANSWER.size <= len(datagram):
             family, _, _, _, port, peer_port, own, peer, *_ = _ANSWER.unpack_from(datagram, start)
             ports = int.from_bytes(port, "big"), int.from_bytes(peer_port, "big")
@@ -107,12 +106,3 @@ def _address(family: int, packed: bytes) -> str:
     if packed.startswith(_MAPPED):
         return socket.inet_ntop(socket.AF_INET, packed[len(_MAPPED) :])
     return socket.inet_ntop(socket.AF_INET6, packed)
-
-
-def _messages(datagram: bytes) -> Iterator[tuple[int, int]]:
-    """Kind and start of each body."""
-    start = 0
-    while start + _HEADER.size <= len(datagram):
-        length, kind, *_ = _HEADER.unpack_from(datagram, start)
-        yield kind, start + _HEADER.size
-        start += max(_HEADER.size, (length + 3) & ~3)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from telepresence_py.isolation import netlink_socket
-from telepresence_py.isolation.diagnosis import Diagnosis
+from telepresence_py.isolation.diagnosis import SOCK_DIAG, Diagnosis
 from telepresence_py.isolation.holding import QUEUE, REFUSED, hold_requests, mark_of, release_requests
 from telepresence_py.isolation.netlink import answers, numbered
 from telepresence_py.isolation.nfqueue import bind_requests, drop, let_go, read_packets
@@ -27,7 +27,6 @@ _RECEIVE_BUFFER = 8 << 20
 _SOL_NETLINK = 270
 _ADD_MEMBERSHIP = 1
 _NO_ENOBUFS = 5
-_SOCK_DIAG = 4
 _DESTROYED_V4, _DESTROYED_V6 = 1, 3
 _PROBED_PORT = 9
 _PROBE_SECONDS = 2.0
@@ -106,7 +105,7 @@ def _try_out(wire: socket.socket, family: int) -> None:
 
 def _open_destroyed() -> socket.socket | None:
     """Hears of every TCP socket that is gone. None where the kernel does not tell."""
-    wire = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG)
+    wire = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, SOCK_DIAG)
     try:
         wire.bind((0, 0))
         for group in (_DESTROYED_V4, _DESTROYED_V6):
