@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
@@ -17,10 +17,10 @@ from telepresence_py.forward.joining import reset_socket
 from telepresence_py.forward.packets import Endpoint, endpoint_of
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.network import PortMap
-from telepresence_py.tunnel.bridge import in_asyncio, run
+from telepresence_py.tunnel.bridge import in_asyncio
 from telepresence_py.tunnel.interface import MuxStream
 from tests.fakes.sink import Recorder
-from tests.telepresence_py.forward.worlds import MuxTunnel
+from tests.telepresence_py.forward.worlds import MuxTunnel, in_session
 
 POD = "127.0.0.77"
 """Plays the pod's own address: an address of loopback that is not `localhost`."""
@@ -61,20 +61,6 @@ class Child:
 async def until(condition: Callable[[], bool]) -> None:
     while not condition():  # noqa: ASYNC110  nobody sets an event for what is waited for
         await trio.sleep(0.001)
-
-
-def in_session(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """Runs the test under trio as guest of asyncio, with a deadline."""
-
-    def run_it() -> None:
-        async def main() -> None:
-            with trio.fail_after(15):
-                await test()
-
-        run(main)
-
-    run_it.__name__ = test.__name__
-    return run_it
 
 
 @asynccontextmanager

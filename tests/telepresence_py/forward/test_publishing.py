@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from random import choice
@@ -17,7 +17,7 @@ from telepresence_py.forward.publishing import EPHEMERAL, Published, serve_publi
 from telepresence_py.model.errors import PreconditionFailed, SessionLost
 from telepresence_py.model.events import Event, Level
 from telepresence_py.model.intent import PublishedPort
-from telepresence_py.tunnel.bridge import run
+from tests.telepresence_py.forward.worlds import in_session
 
 POD = "127.0.0.77"
 """Plays the pod's own address, and the child's whole network: what listens there is not on `localhost`."""
@@ -51,20 +51,6 @@ async def make_socket(family: int) -> socket.socket:
 
 async def gone(family: int) -> socket.socket:
     raise SessionLost("gone")
-
-
-def in_session(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
-    """Runs the test under trio as guest of asyncio, with a deadline."""
-
-    def run_it() -> None:
-        async def main() -> None:
-            with trio.fail_after(15):
-                await test()
-
-        run(main)
-
-    run_it.__name__ = test.__name__
-    return run_it
 
 
 @asynccontextmanager

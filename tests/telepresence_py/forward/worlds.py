@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 import trio
 
+from telepresence_py.tunnel.bridge import run
 from telepresence_py.tunnel.interface import MuxStream, OnConnection, Splice, Tunnel
 from telepresence_sidecar.contract.frames import Kind, Opening
 from tests.fakes.sink import Recorder
 from tests.fakes.wire import MuxPair
+
+
+def in_session(test: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+    """Runs the test under trio as guest of asyncio, with a deadline."""
+
+    def run_it() -> None:
+        async def main() -> None:
+            with trio.fail_after(15):
+                await test()
+
+        run(main)
+
+    run_it.__name__ = test.__name__
+    return run_it
 
 
 class _Captured(socket.socket):
