@@ -205,13 +205,14 @@ def test_a_plugin_asks_on_the_terminal_before_the_child_has_it_and_after(
     products: MakeProduct, place: Namespace, worker: Before, joe: Person
 ) -> None:
     product = products(kubeconfig=joe.kubeconfig({}))
-    entry = plugin(product, {"token": joe.token}, 3, interactiveMode="Always")
+    # long enough from the command's start to its being in place, where nobody can be asked
+    entry = plugin(product, {"token": joe.token}, 10, interactiveMode="Always")
     entry["args"].append("prompt")
     use(product, joe.kubeconfig({"exec": entry}))
     list_fails(product, 69, "asks on a terminal")
 
     terminal = product.terminal("swap", "worker", "--", "sh", "-c", 'read line; echo "said $line"')
-    answer_prompts(terminal, until="In place")  # what the plugin gives does not hold for long
+    answer_prompts(terminal, until="In place")
     position = len(terminal.screen)
     wait_expired(product)
     terminal.type("hello\n")

@@ -30,6 +30,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+TERM = {signal.SIGTERM}
 LINGER_SECONDS = 2.0
 """How long `serve` goes on answering after SIGTERM, until every node's proxy has forgotten it."""
 
@@ -399,9 +400,8 @@ def answer_questions() -> None:
 
 
 def serve_until_term() -> None:
-    term = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: term.set())
-    term.wait()
+    # a handler runs only once the wait it fell into is over: one that comes just before it would be lost
+    signal.sigwait(TERM)
     leaving.set()
     if listeners:
         threading.Event().wait(LINGER_SECONDS)
@@ -410,6 +410,8 @@ def serve_until_term() -> None:
 
 def main() -> None:
     mode, *wanted = sys.argv[1:] or ["ask"]
+    if mode == "serve":
+        signal.pthread_sigmask(signal.SIG_BLOCK, TERM)  # in every thread, before anybody can be served
     for spec in wanted:
         kind, _, where = spec.partition(":")
         port, _, address = where.partition("@")
