@@ -91,6 +91,15 @@ def test_every_replica_is_the_child(inbound: Swap, crossing: Namespace) -> None:
         assert asked(crossing, f"http://{pod['status']['podIP']}:8080/")["who"] == "laptop"
 
 
+def test_the_child_on_loopback_hears_of_the_clients_address_as_well(
+    inbound: Swap, crossing: Namespace
+) -> None:
+    """What trusts loopback must not take the cluster for it."""
+    client = crossing.get("pod", "customers")["status"]["podIP"]
+    address = sidecar_pods(crossing, "inbound")[0]["status"]["podIP"]
+    assert asked(crossing, f"http://{address}:8090/")["peer"] == client
+
+
 def test_many_requests_at_once_are_all_answered_by_the_child(inbound: Swap, crossing: Namespace) -> None:
     answers = asked_often(crossing, "http://inbound/", 400)
     assert Counter(answer["who"] for answer in answers) == {"laptop": 400}

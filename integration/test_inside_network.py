@@ -180,6 +180,21 @@ def test_a_request_of_the_cluster_is_answered_by_the_child(inside: Inside) -> No
     assert answer["own"] in inside.pod_addresses
 
 
+@pytest.mark.parametrize("family", [4, 6])
+def test_accept_and_getpeername_tell_the_address_of_the_client(inside: Inside, family: int) -> None:
+    inside.town.ensure_customers_pod()
+    client = {6 if ":" in one["ip"] else 4: one["ip"] for one in customers_addresses(inside.town)}
+    own = {6 if ":" in one else 4: one for one in inside.pod_addresses}
+    address = family_or_skip(own, family)
+    host = f"[{address}]" if family == 6 else address
+    assert json.loads(inside.town.ask(f"http://{host}:8080/"))["peer"] == client[family]
+
+
+def customers_addresses(town: Namespace) -> list[dict[str, str]]:
+    addresses: list[dict[str, str]] = town.get("pod", "customers")["status"]["podIPs"]
+    return addresses
+
+
 def test_a_large_request_of_the_cluster_arrives_whole(inside: Inside) -> None:
     program = (
         "import urllib.request as r; body = bytes(range(250)) * 4000\n"

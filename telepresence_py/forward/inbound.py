@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
@@ -23,8 +24,15 @@ import trio
 from telepresence_py.forward.handover import Diagnosis, Handover
 from telepresence_py.forward.joining import Joints, reset_socket
 from telepresence_py.forward.packets import Endpoint
-from telepresence_py.forward.reaching import begin_connecting, wait_connected
-from telepresence_py.forward.targets import Listening, is_loopback, loopback_targets, served_ports, targets
+from telepresence_py.forward.reaching import SourceTaken, begin_connecting, shown_client, wait_connected
+from telepresence_py.forward.targets import (
+    Listening,
+    is_loopback,
+    loopback_targets,
+    of_family_first,
+    served_ports,
+    targets,
+)
 from telepresence_py.model.errors import TelepresenceError
 from telepresence_py.model.network import PortMap
 from telepresence_py.tunnel.bridge import in_asyncio
@@ -95,7 +103,7 @@ class Inbound:
         self._joints = Joints()
         self._handover: Handover | None = None
         self._listeners: dict[int, frozenset[int]] = {}
-        self._made: set[Endpoint] = set()
+        self._made: Counter[Endpoint] = Counter()  # a client may call two ports from one of its own
         self._listening: Listening = {}
         self._looked = float("-inf")
         self._look_took = 0.0
@@ -186,14 +194,14 @@ class Inbound:
         if self._closed or self._connections is None or pod_port not in self._child_ports:
             stream.refuse(errno.ECONNREFUSED)
         else:
-            self._connections.start_soon(self._deliver, stream, pod_port)
+            self._connections.start_soon(self._deliver, stream, pod_port, Endpoint(*peer))
 
-    async def _deliver(self, stream: MuxStream, pod_port: int) -> None:
+    async def _deliver(self, stream: MuxStream, pod_port: int, client: Endpoint) -> None:
         try:
             tried: set[str] = set()
-            while (address := self._next_target(pod_port, tried)) is not None:
+            while (address := self._next_target(pod_port, tried, client)) is not None:
                 tried.add(address)
-                if await self._connect(stream, Endpoint(address, self._child_ports[pod_port])):
+                if await self._connect(stream, Endpoint(address, self._child_ports[pod_port]), client):
                     return
         except TelepresenceError as error:  # the agent is gone, and the child with it
             log.debug("no socket in the child's world: %s", error)
@@ -207,27 +215,35 @@ class Inbound:
         await trio.sleep(EAGER_SECONDS)
         self._look_unless_fresh()
 
-    def _next_target(self, pod_port: int, tried: set[str]) -> str | None:
+    def _next_target(self, pod_port: int, tried: set[str], client: Endpoint) -> str | None:
         """What was seen last is good enough to try, unless it is nothing or could lead to the laptop."""
-        address = self._seen_target(pod_port, tried)
+        address = self._seen_target(pod_port, tried, client)
         if address is None or is_loopback(address):
             self._look_unless_fresh()
-            address = self._seen_target(pod_port, tried)
+            address = self._seen_target(pod_port, tried, client)
         return address
 
-    def _seen_target(self, pod_port: int, tried: set[str]) -> str | None:
+    def _seen_target(self, pod_port: int, tried: set[str], client: Endpoint) -> str | None:
+        """Of the client's family if possible, as the child shall see the client's address."""
         listens_on = self._listening.get(self._child_ports[pod_port], ())
         find = loopback_targets if pod_port in self._of_loopback else targets
-        return next((each for each in find(listens_on, self._child.addresses) if each not in tried), None)
+        fitting = of_family_first(find(listens_on, self._child.addresses), client.address)
+        return next((each for each in fitting if each not in tried), None)
 
-    async def _connect(self, stream: MuxStream, target: Endpoint) -> bool:
+    async def _connect(self, stream: MuxStream, target: Endpoint, client: Endpoint) -> bool:
         """False when nobody takes the connection there. True when it was taken, if only to be reset, or when
         the client does not want it any more."""
         family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
         listeners = self._listeners.get(target.port, frozenset())
         try:
             connection = await self._child.make_socket(family)
-            await in_asyncio(self._connect_and_join, connection, target, stream)
+            shown = shown_client(client, target, self._child.addresses)
+            try:
+                await in_asyncio(self._connect_and_join, connection, target, shown, stream)
+            except SourceTaken:  # the client has called another pod of ours, or a minute ago, from that port
+                connection = await self._child.make_socket(family)
+                shown = None if shown is None else Endpoint(shown.address, 0)
+                await in_asyncio(self._connect_and_join, connection, target, shown, stream)
         except ConnectionResetError:
             if not self._reset_by_child(target, listeners):
                 return False
@@ -247,14 +263,16 @@ class Inbound:
             self._look()
         return target.port in self._listening
 
-    async def _connect_and_join(self, connection: socket.socket, target: Endpoint, stream: MuxStream) -> None:
+    async def _connect_and_join(
+        self, connection: socket.socket, target: Endpoint, shown: Endpoint | None, stream: MuxStream
+    ) -> None:
         """asyncio. Takes over the socket whatever happens, the stream once the child has the connection."""
         try:
-            ours = begin_connecting(connection, target)
+            ours = begin_connecting(connection, target, shown)
         except BaseException:
             reset_socket(connection)
             raise
-        self._made.add(ours)
+        self._made[ours] += 1
         try:
             await wait_connected(connection)
             held = await self._joints.hold(connection)
@@ -265,13 +283,18 @@ class Inbound:
                 reset(held.transport)
                 raise
         except BaseException:
-            self._made.discard(ours)
+            self._forget(ours)
             raise
         stream.accept()
         splice = self._joints.held_to_stream(held, stream)
         splice.done.add_done_callback(lambda _: self._ended(ours, target))
 
+    def _forget(self, ours: Endpoint) -> None:
+        self._made[ours] -= 1
+        if not self._made[ours]:
+            del self._made[ours]
+
     def _ended(self, ours: Endpoint, target: Endpoint) -> None:
-        self._made.discard(ours)
+        self._forget(ours)
         if self._handover is not None and not self._closed:
             self._handover.may_accept_next(target)

@@ -43,6 +43,11 @@ def loopback_targets(listens_on: Iterable[str], pod_addresses: Iterable[str]) ->
     return tuple(dict.fromkeys(reachable))
 
 
+def of_family_first(addresses: Iterable[str], address: str) -> list[str]:
+    """The same in the same order, but for those of `address`'s family, which come first."""
+    return sorted(addresses, key=lambda each: (":" in each) != (":" in address))
+
+
 def served_ports(
     ports: Iterable[PortMap], listening: Listening, pod_addresses: tuple[str, ...]
 ) -> frozenset[int]:
