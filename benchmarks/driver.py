@@ -27,7 +27,7 @@ from telepresence_py.forward.accepting import Accepting
 from telepresence_py.forward.joining import Joints
 from telepresence_py.forward.outbound import FIRST_BYTES
 from telepresence_py.model.intent import ClusterChoice
-from telepresence_py.process.kernel import keep_one_heap
+from telepresence_py.process.kernel import settle_heap
 from telepresence_py.process.plugin import run_plugin
 from telepresence_py.tunnel import bridge
 from telepresence_py.tunnel.connection import open_tunnel
@@ -96,7 +96,7 @@ async def end_when(event: trio.Event, scope: trio.CancelScope) -> None:
 
 
 def main() -> None:
-    keep_one_heap()
+    settle_heap()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     fields = json.loads(sys.stdin.readline())

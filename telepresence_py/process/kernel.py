@@ -40,7 +40,7 @@ _SFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 _TFD_NONBLOCK_CLOEXEC = 0o4000 | 0o2000000
 _CLOCK_MONOTONIC = 1
 _SIGINFO_BYTES = 128
-_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -128,14 +128,17 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
     prctl(PR_SET_PDEATHSIG, number)
 
 
-def keep_one_heap() -> None:
-    """Have glibc's malloc serve all threads from one heap, for the rest of this process (mallopt(3)).
+def settle_heap() -> None:
+    """Have glibc's malloc serve all threads from one heap, and keep some of what is freed at its end, for the
+    rest of this process (mallopt(3)).
 
-    Else each thread that was ever busy keeps one of its own. Python lets one thread compute at a time anyway.
+    Else each thread that was ever busy keeps a heap of its own, though Python lets one compute at a time; and
+    a transfer gives its buffers back to the kernel and takes them anew, page by page, with every packet.
     """
     mallopt = getattr(_libc, "mallopt", None)  # other C libraries have no such thing
     if mallopt is not None:
-        mallopt(ctypes.c_int(_M_ARENA_MAX), ctypes.c_int(1))
+        for option, value in ((_M_ARENA_MAX, 1), (_M_TRIM_THRESHOLD, 8 << 20), (_M_MMAP_THRESHOLD, 4 << 20)):
+            mallopt(ctypes.c_int(option), ctypes.c_int(value))
 
 
 def write_setting(path: str, value: str) -> None:

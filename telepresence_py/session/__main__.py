@@ -18,7 +18,7 @@ import trio
 
 from telepresence_py.model.door import Ended, Failed, Run, Swap
 from telepresence_py.model.errors import InternalError, TelepresenceError
-from telepresence_py.process.kernel import keep_one_heap
+from telepresence_py.process.kernel import settle_heap
 from telepresence_py.session.door import CliGone, Door, open_door
 from telepresence_py.session.run import run
 from telepresence_py.session.swap import swap
@@ -30,7 +30,7 @@ _log = logging.getLogger("telepresence_py.session")
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
-    keep_one_heap()
+    settle_heap()
     _raise_descriptor_limit()
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)  # a program that we start must not keep the door open

@@ -16,6 +16,7 @@ from typing import Protocol, cast
 
 SPDY_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 CHANNEL_PROTOCOL = "v4.channel.k8s.io"
+LONGEST_PREFIX = 8
 
 
 class Told(Protocol):

@@ -15,9 +15,19 @@ from python_socks import ProxyError
 
 from telepresence_py.model.errors import ClusterUnreachable, NoRights, SessionLost, TelepresenceError
 from telepresence_py.model.network import WebSocketTarget
-from telepresence_py.tunnel.speeches import CHANNEL_PROTOCOL, SPDY_PROTOCOL, Channels, Spdy, Speech
+from telepresence_py.tunnel.speeches import (
+    CHANNEL_PROTOCOL,
+    LONGEST_PREFIX,
+    SPDY_PROTOCOL,
+    Channels,
+    Spdy,
+    Speech,
+)
 
 HANDSHAKE_SECONDS = 10.0
+_WEBSOCKET_HEADER = 14
+"""Bytes; the longest there is (RFC 6455, 5.2)."""
+
 _LARGEST = 1 << 20
 """Bytes of data in one message."""
 
@@ -45,6 +55,9 @@ class DialFailed(Exception):
 class _PortForward(asyncio.Transport):
     """The transport; its protocol is told everything by `_Messages`."""
 
+    lead = _WEBSOCKET_HEADER + LONGEST_PREFIX
+    """Bytes that `write_packet` needs before those that it sends."""
+
     def __init__(self, websocket: WSTransport, speech: Speech) -> None:
         super().__init__()
         self._websocket = websocket
@@ -67,6 +80,14 @@ class _PortForward(asyncio.Transport):
         else:
             message = b"".join((self._speech.prefix(size), *pieces))
             self._websocket.send(WSMsgType.BINARY, message)
+
+    def write_packet(self, packet: bytearray) -> None:
+        """Sends what stands behind the first `lead` bytes, without a copy; the packet is spent by it."""
+        if not self._closing:
+            prefix = self._speech.prefix(len(packet) - self.lead)
+            start = self.lead - len(prefix)
+            packet[start : self.lead] = prefix
+            self._websocket.send_reuse_external_bytearray(WSMsgType.BINARY, packet, start)
 
     def get_write_buffer_size(self) -> int:
         return self._tcp.get_write_buffer_size()

@@ -37,9 +37,10 @@ class MemoryPipe:
         one.peer, other.peer = other, one
         return one, other
 
-    def write(self, data: bytes) -> None:
-        self.sent += len(data)
-        self._waiting += data
+    def write(self, *pieces: bytes | memoryview) -> None:
+        for piece in pieces:
+            self.sent += len(piece)
+            self._waiting += piece
         if not self._dead:
             self.deliver_soon()
 

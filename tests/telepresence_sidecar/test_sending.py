@@ -25,9 +25,9 @@ class Told:
         self.types: list[FrameType] = []
         reader, write = FrameReader(), wire.write
 
-        def note(data: bytes) -> None:
-            self.types += [frame.type for frame in reader.feed(data) if frame.type < FIRST_OF_LINK]
-            write(data)
+        def note(*pieces: bytes | memoryview) -> None:
+            self.types += [f.type for f in reader.feed(b"".join(pieces)) if f.type < FIRST_OF_LINK]
+            write(*pieces)
 
         monkeypatch.setattr(wire, "write", note)
 

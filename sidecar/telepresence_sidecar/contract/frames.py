@@ -167,11 +167,12 @@ class FrameReader:
     def __init__(self) -> None:
         self.held = 0
         """Bytes that came of a frame which is not whole yet; right between two calls of `feed`."""
-        self._pieces: list[bytes] = []
+        self._pieces: list[bytes | memoryview] = []
         self._needed = HEADER.size
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yields every frame that `data` completes. ProtocolError: the stream cannot be read on."""
+    def feed(self, data: bytes | memoryview) -> Iterator[Frame]:
+        """Yields every frame that `data` completes, which may be kept as it is until the next one is whole.
+        ProtocolError: the stream cannot be read on."""
         self._pieces.append(data)
         self.held += len(data)
         if self.held < self._needed:  # a long frame is gathered without joining it again and again
@@ -188,7 +189,7 @@ class FrameReader:
             needed = HEADER.size + length
             if len(buffer) - position < needed:
                 break
-            payload = buffer[position + HEADER.size : position + needed]
+            payload = bytes(buffer[position + HEADER.size : position + needed])
             position += needed
             needed = HEADER.size
             type_ = _TYPES.get(word >> 24)

@@ -39,6 +39,9 @@ ACK_BYTES, ACK_SECONDS = 512 << 10, 0.02
 RIDE_BYTES, RIDE_SECONDS = 16 << 10, 0.002
 """The same, if something goes out anyway; not with each word, as a word should not be dearer for it."""
 
+AGAIN_BYTES = 64 << 10
+"""What is sent again goes so many bytes at a time, and no more than a long frame above."""
+
 CLOSE_SECONDS = 0.5
 """What the last word may take."""
 
@@ -55,7 +58,7 @@ class LinkGone(ConnectionError):
 class Pipe(Protocol):
     """One connection. It calls the `feed`, `drained` and `wire_lost` of the leg that it is given."""
 
-    def write(self, data: bytes) -> None:
+    def write(self, *pieces: bytes | memoryview) -> None:
         """OSError when it is lost, which it also tells."""
 
     def room(self) -> int:
@@ -94,7 +97,7 @@ class Leg:
         """Done when the pipe is lost or replaced, with the reason; the link may live on."""
         self._link = link
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         self._link.fed(self, data)
 
     def drained(self) -> None:
@@ -103,10 +106,10 @@ class Leg:
     def wire_lost(self, reason: Exception | None) -> None:
         self._link.leg_lost(self, reason)
 
-    def write(self, data: bytes) -> None:
+    def write(self, *pieces: bytes | memoryview) -> None:
         """Of a pipe that is lost already we shall hear."""
         with suppress(OSError):
-            self.pipe.write(data)
+            self.pipe.write(*pieces)
 
     def ping(self) -> None:
         self.write(encode(FrameType.PING, 0, _STAMP.pack(asyncio.get_running_loop().time())))
@@ -191,23 +194,17 @@ class Link:
         if self.over:
             return
         leg = self._leg
+        self._keep(frames)
         if leg is None or not self.up or self._behind:
-            data: bytes | memoryview = b"".join(frames)
-            self._keep(data)
             if self._behind:
-                self._behind.append(data)
+                self._behind.extend(frames)
             return
         now, unsaid = self._loop.time(), self.received - self._told
         if unsaid and (unsaid >= RIDE_BYTES or now - self._unsaid_since >= RIDE_SECONDS):
             self._told = self.received
-            ack = encode_total(FrameType.ACK, self._told)
-            frames.insert(0, ack)
-            whole = b"".join(frames)
-            data = memoryview(whole)[len(ack) :]
+            leg.write(encode_total(FrameType.ACK, self._told), *frames)
         else:
-            whole = data = b"".join(frames)
-        self._keep(data)
-        leg.write(whole)
+            leg.write(*frames)
         self.pace.sent(self.sent, now, more)
 
     def room(self) -> int:
@@ -238,7 +235,7 @@ class Link:
 
     # --- what the legs call ----------------------------------------------------------------------------
 
-    def fed(self, leg: Leg, data: bytes) -> None:
+    def fed(self, leg: Leg, data: bytes | memoryview) -> None:
         """Whatever of it is a whole frame is delivered, and then counted."""
         if leg is not self._leg:
             return
@@ -311,9 +308,12 @@ class Link:
 
     def _catch_up(self, leg: Leg) -> None:
         while self._behind and leg.pipe.room() > 0:
-            data = bytes(self._behind.popleft())
-            self._given += len(data)
-            leg.write(data)
+            pieces, size = [], 0
+            while self._behind and size < AGAIN_BYTES:
+                pieces.append(self._behind.popleft())
+                size += len(pieces[-1])
+            self._given += size
+            leg.write(*pieces)
             self.pace.sent(self._given, self._loop.time(), more=True)
         if not self._behind:
             self._tell_room()
@@ -327,9 +327,9 @@ class Link:
         leg.heartbeat.stop()
         leg.ended.set_result(reason)
 
-    def _keep(self, data: bytes | memoryview) -> None:
-        self._kept.append(data)
-        self.sent += len(data)
+    def _keep(self, frames: list[bytes | memoryview]) -> None:
+        self._kept.extend(frames)
+        self.sent += sum(map(len, frames))
 
     def _has_come(self, acked: int) -> None:
         self.acked = acked

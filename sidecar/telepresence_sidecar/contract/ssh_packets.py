@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 _CONNECTION = (
@@ -60,7 +60,7 @@ _START = struct.Struct("!BBII")  # padding length, DATA, channel, length of the 
 class Cipher(Protocol):
     """AES-GCM with one key: cryptography's AESGCM."""
 
-    def encrypt(self, nonce: Any, data: Any, associated_data: Any) -> bytes: ...
+    def encrypt_into(self, nonce: Any, data: Any, associated_data: Any, buf: Any) -> int: ...
     def decrypt(self, nonce: Any, data: Any, associated_data: Any) -> bytes: ...
 
 
@@ -88,7 +88,7 @@ class DataPackets:
     with the channel's data, in order with what asyncssh itself gives to the channel's session."""
 
     def __init__(
-        self, channel: Any, new_cipher: Callable[[bytes], Cipher], deliver: Callable[[bytes], None]
+        self, channel: Any, new_cipher: Callable[[bytes], Cipher], deliver: Callable[[memoryview], None]
     ) -> None:
         self._channel = channel
         self._connection = channel.get_extra_info("connection")
@@ -101,20 +101,19 @@ class DataPackets:
 
     @classmethod
     def of(
-        cls, channel: Any, new_cipher: Callable[[bytes], Cipher], deliver: Callable[[bytes], None]
+        cls, channel: Any, new_cipher: Callable[[bytes], Cipher], deliver: Callable[[memoryview], None]
     ) -> DataPackets | None:
-        """None when this asyncssh is not one that we know."""
+        """None when this asyncssh is not one that we know, or `new_cipher` is of a cryptography before 47."""
         connection = channel.get_extra_info("connection")
-        known = all(hasattr(connection, name) for name in _CONNECTION) and all(
-            hasattr(channel, name) for name in _CHANNEL
-        )
+        owners = ((connection, _CONNECTION), (channel, _CHANNEL), (new_cipher, ("encrypt_into",)))
+        known = all(hasattr(owner, name) for owner, names in owners for name in names)
         return cls(channel, new_cipher, deliver) if known else None
 
     # --- sending -------------------------------------------------------------------------------------
 
-    def seal(self, data: bytes) -> tuple[bytes, bytes] | None:
-        """`data` as one packet, in two pieces that must leave next; None when the channel must send it."""
-        size = len(data)
+    def seal(self, pieces: Iterable[bytes | memoryview], size: int, lead: int = 0) -> bytearray | None:
+        """The `pieces`, of `size` bytes together, as one packet that must leave next, behind `lead` bytes
+        which are the caller's; None when the channel must send them."""
         cipher = self._sealing.follow(self._connection._send_encryption)
         if cipher is None or not self._may_send(size):
             return None
@@ -123,15 +122,19 @@ class DataPackets:
         if padding < _LEAST_PADDING:
             padding += _BLOCK
         plain = b"".join(
-            (_START.pack(padding, _DATA, channel._send_chan, size), data, self._padding[:padding])
+            (_START.pack(padding, _DATA, channel._send_chan, size), *pieces, self._padding[:padding])
         )
         length = _LENGTH.pack(len(plain))
-        sealed = cipher.encrypt(state._iv, plain, length)
+        start = lead + _LENGTH.size
+        packet = bytearray(start + len(plain) + _TAG)
+        packet[lead:start] = length
+        with memoryview(packet)[start:] as sealed:
+            cipher.encrypt_into(state._iv, plain, length, sealed)
         state._update_iv()
         channel._send_window -= size
         connection._send_seq = (connection._send_seq + 1) & 0xFFFFFFFF
         connection._rekey_bytes_sent += len(plain)
-        return length, sealed
+        return packet
 
     def _may_send(self, size: int) -> bool:
         connection, channel = self._connection, self._channel
@@ -217,7 +220,7 @@ class DataPackets:
         channel._recv_window = window
         state._update_iv()
         self._connection._recv_seq = (self._connection._recv_seq + 1) & 0xFFFFFFFF
-        self._deliver(plain[_START.size : _START.size + size])
+        self._deliver(memoryview(plain)[_START.size : _START.size + size])
         return True
 
     def _take_back(self) -> None:

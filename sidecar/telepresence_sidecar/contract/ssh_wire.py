@@ -8,7 +8,7 @@ room. No import of asyncssh here: to it these are a transport and a session, by 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from .ssh_packets import Cipher, DataPackets
@@ -37,6 +37,9 @@ class BatchingTransport(asyncio.Transport):
         self.on_receive: Callable[[bytes], None] = ssh.data_received
         self.on_room: Callable[[], None] = lambda: None
         self._lower = lower
+        # a lower one that must put something before it may do so in place
+        self.lead: int = getattr(lower, "lead", 0)
+        self._write_packet: Callable[[bytearray], None] = getattr(lower, "write_packet", lower.write)
         self._ssh = ssh
         self._room_wanted = False
         self._loop = asyncio.get_running_loop()
@@ -52,11 +55,15 @@ class BatchingTransport(asyncio.Transport):
         self._waiting.append(bytes(data))
         self._waiting_size += len(data)
 
-    def write_now(self, pieces: Iterable[bytes]) -> None:
-        """Behind what waits, in this tick: for whom gathers by himself."""
-        if not self._closing:
-            self._waiting.extend(pieces)
-            self._flush()
+    def write_packet(self, packet: bytearray) -> None:
+        """What is behind its first `lead` bytes leaves behind what waits, in this tick: for whom gathers by
+        himself. It is not his any more."""
+        if self._closing:
+            return
+        self._flush()
+        if not self._lower.is_closing():
+            self._write_packet(packet)
+        self.tell_room()
 
     def room(self) -> int:
         """Bytes that may be written without queueing much; `on_room` follows when it is 0 or less."""
@@ -140,7 +147,7 @@ class _Channel(Protocol):
 
 
 class _MuxLike(Protocol):
-    def feed(self, data: bytes) -> None: ...
+    def feed(self, data: bytes | memoryview) -> None: ...
     def drained(self) -> None: ...
     def wire_lost(self, reason: Exception | None) -> None: ...
 
@@ -172,16 +179,20 @@ class ChannelWire:
 
     # --- the wire ------------------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
-        if len(data) > MAX_PACKET:
-            for start in range(0, len(data), MAX_PACKET):
+    def write(self, *pieces: bytes | memoryview) -> None:
+        size = sum(map(len, pieces))
+        if size > MAX_PACKET:
+            data = b"".join(pieces)
+            for start in range(0, size, MAX_PACKET):
                 self.write(data[start : start + MAX_PACKET])
             return
-        packet = None if self._packets is None else self._packets.seal(data)
+        packet = None
+        if self._packets is not None:
+            packet = self._packets.seal(pieces, size, self._transport.lead)
         if packet is None:
-            self._channel.write(data)
+            self._channel.write(b"".join(pieces))
         else:
-            self._transport.write_now(packet)
+            self._transport.write_packet(packet)
 
     def room(self) -> int:
         return self._transport.room()

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 from picows import (
@@ -169,6 +170,32 @@ async def test_a_server_that_takes_spdy_is_spoken_to_in_spdy() -> None:
         assert recorder.received == b"hello"
         assert heard[0].startswith(b"\x80\3\0\1")
         assert heard[1] == b"\0\0\0\3\0\0\0\5hello"
+
+
+@pytest.mark.parametrize(
+    ("subprotocol", "before"), [("SPDY/3.1+portforward.k8s.io", b"\0\0\0\3\0\3\r@"), ("", b"\0")]
+)
+@in_loop
+async def test_a_packet_with_room_before_it_is_sent_as_a_write_is(subprotocol: str, before: bytes) -> None:
+    heard: list[bytes] = []
+
+    class Hearing(WSListener):
+        def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+            heard.append(frame.get_payload_as_bytes())
+
+    def answer(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        headers = {"Sec-WebSocket-Protocol": subprotocol} if subprotocol else {}
+        return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(headers), Hearing())
+
+    packet = bytes(range(250)) * 800
+    async with api_server(answer) as target:
+        transport: Any = (await dialled(target)).transport
+        transport.write(packet)
+        transport.write_packet(bytearray(transport.lead) + packet)
+        await until(lambda: len(heard) >= 2 and len(heard[-1]) > 1000 and heard[-1] == heard[-2])
+        assert heard[-1] == before + packet
+        transport.close()
+        transport.write_packet(bytearray(transport.lead) + b"too late")
 
 
 @in_loop

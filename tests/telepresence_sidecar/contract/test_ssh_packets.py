@@ -64,13 +64,14 @@ class CutWire(SshWire):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        writelines = transport.writelines
+        write = transport.write
 
-        def noted(pieces: Any) -> None:
-            self._way.sent.append(b"".join(pieces))
-            writelines(self._way.sent[-1:])
+        def noted(data: Any) -> None:
+            self._way.sent.append(bytes(data))
+            write(self._way.sent[-1])
 
-        transport.writelines = noted  # type: ignore[method-assign]
+        transport.write = noted  # type: ignore[method-assign]
+        transport.writelines = lambda pieces: noted(b"".join(pieces))  # type: ignore[method-assign]
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -334,4 +335,20 @@ async def test_this_asyncssh_has_all_the_names() -> None:
     async with connected(AESGCM, AESGCM) as (here, there):
         assert here.wire._packets is not None
         assert there.wire._packets is not None
-        assert here.wire._packets.seal(b"anything") is not None
+        assert here.wire._packets.seal([b"anything"], 8) is not None
+
+
+class OlderCipher:
+    """AESGCM as it was before cryptography 47: what it seals is always in a buffer of its own."""
+
+    def __init__(self, key: bytes) -> None:
+        self.encrypt, self.decrypt = AESGCM(key).encrypt, AESGCM(key).decrypt
+
+
+@in_loop
+async def test_a_cipher_that_cannot_seal_in_place_is_not_used() -> None:
+    older: Any = OlderCipher
+    async with connected(older, AESGCM) as (here, there):
+        assert here.wire._packets is None
+        assert there.wire._packets is not None
+        await exchange(here, there, 300_000)
