@@ -68,6 +68,8 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["swap", "plain", "--context", "", "--", "true"], ["--context"]),
         (["swap", "plain", "--image", "", "--", "true"], ["--image"]),
         (["swap", "plain", "--connect", "fats", "--", "true"], ["--connect", "fats", "fast"]),
+        (["swap", "plain", "--method", "porxy", "--", "true"], ["--method", "porxy", "proxy"]),
+        (["run", "--method", "proxy", "--never", "db", "--", "true"], ["--method proxy", "--never db"]),
         (["run", "--connect", "", "--", "true"], ["--connect", "truthful", "fast"]),
         (["swap", "plain", "--watch", "/tmp", "--", "true"], ["--watch", "--restart"]),
         (["swap", "plain", "--env", "NAME", "--", "true"], ["--env", "NAME=VALUE"]),
@@ -152,6 +154,16 @@ def test_a_port_to_publish_that_the_laptop_has_itself_is_refused(
         options = ("--publish", f"{port}:8080")
         ended = townsman.run("swap", "plain", *options, "--", "true", seconds=SOON_SECONDS)
     assert_refused(ended, 78, f"port {port}", "--publish 18080:8080")
+
+
+def test_a_port_that_the_laptop_has_is_refused_where_the_command_would_listen_on_the_laptop(
+    townsman: Product, untouched: Before
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        port = theirs.getsockname()[1]
+        options = ("--method", "proxy", "-p", f"{port}:8080")
+        ended = townsman.run("swap", "plain", *options, "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 78, f"port {port}", "-p OTHER:8080")
 
 
 def test_the_commands_own_port_is_not_looked_for_in_the_pod(townsman: Product, untouched: Before) -> None:
@@ -243,7 +255,7 @@ def test_refused_user_namespaces_name_the_step_and_the_cure(townsman: Product, u
     """A user namespace in which no further ones may be made stands for a kernel that refuses them."""
     refusing = "echo 0 >/proc/sys/user/max_user_namespaces && exec telepresence-py swap plain -- true"
     ended = townsman.start_command(["unshare", "--user", "--map-root-user", "sh", "-c", refusing]).finish()
-    assert_refused(ended, 78, "user namespace", "max_user_namespaces")
+    assert_refused(ended, 78, "user namespace", "max_user_namespaces", "--method proxy")
 
 
 def test_a_protected_context_is_refused_without_a_terminal_and_asks_in_one(

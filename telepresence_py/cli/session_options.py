@@ -11,6 +11,7 @@ from telepresence_py.cli.again_options import again_options
 from telepresence_py.cli.common import AnyCommand, cluster_choice, cluster_options, output_options
 from telepresence_py.cli.environment import environment_choice, environment_options
 from telepresence_py.cli.localhost_options import localhost_choice, localhost_options
+from telepresence_py.cli.method_option import method_choice, method_option
 from telepresence_py.cli.options import parse_connect, parse_grace, parse_image
 from telepresence_py.cli.rules import rule_options, rules_choice
 
@@ -19,7 +20,7 @@ def session_options(command: AnyCommand) -> AnyCommand:
     """All of them: also on another start, rules, cluster, environment, output; and the command behind."""
     command = click.argument("command", nargs=-1, metavar="-- COMMAND...")(command)
     command = rule_options(environment_options(localhost_options(cluster_options(output_options(command)))))
-    command = again_options(command)
+    command = method_option(again_options(command))
     for option in (
         click.option(
             "--ready",
@@ -46,6 +47,7 @@ def session_options(command: AnyCommand) -> AnyCommand:
 
 def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """The fields of every intent; BadUsage when a word is malformed. Without a command the shell is run."""
+    rules, localhost = rules_choice(options), localhost_choice(options)
     return {
         "cluster": cluster_choice(options),
         "command": command or (os.environ.get("SHELL") or "/bin/sh",),
@@ -55,8 +57,9 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         "ready_now": options["ready"] == "now",
         "fast_connect": parse_connect(options["connect"]) == "fast",
         "environment": environment_choice(options),
-        "rules": rules_choice(options),
-        "localhost": localhost_choice(options),
+        "rules": rules,
+        "localhost": localhost,
+        "method": method_choice(options["method"], rules, localhost),
     }
 
 

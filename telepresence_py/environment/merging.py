@@ -11,7 +11,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from telepresence_py.model.intent import EnvironmentChoice
 
@@ -86,6 +86,13 @@ def given(pod: Mapping[str, str], choice: EnvironmentChoice) -> dict[str, str]:
     user lets it, and over them, whatever their names, those that the user lays over them."""
     taken = {name: value for name, value in pod.items() if _takes(name, choice)}
     return taken | choice.laid_over
+
+
+def with_method(choice: EnvironmentChoice, variables: Mapping[str, str]) -> EnvironmentChoice:
+    """The choice with what the way of isolating gives the child laid over the pod's and the laptop's, but for
+    what the user unsets or sets himself."""
+    kept = {name: value for name, value in variables.items() if not matches(name, choice.unset)}
+    return replace(choice, laid_over=kept | choice.laid_over)
 
 
 def merge(pod: Mapping[str, str], laptop: Mapping[str, str], choice: EnvironmentChoice) -> dict[str, str]:

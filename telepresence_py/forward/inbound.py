@@ -57,13 +57,15 @@ LOOK_SHARE = 20
 class ChildNetwork:
     """The child's network as isolation knows it. `make_socket(family)` (trio): a TCP socket born inside.
 
-    Without `diagnosis` a connection counts as accepted once it stands.
+    Without `diagnosis` a connection counts as accepted once it stands. Unless it `shows_clients`, connections
+    come from its own loopback: only where every address is local can others be bound to.
     """
 
     make_socket: Callable[[int], Awaitable[socket.socket]]
     listening_ports: Callable[[], Listening]
     addresses: tuple[str, ...]
     diagnosis: Diagnosis | None = None
+    shows_clients: bool = True
 
 
 @asynccontextmanager
@@ -237,7 +239,7 @@ class Inbound:
         listeners = self._listeners.get(target.port, frozenset())
         try:
             connection = await self._child.make_socket(family)
-            shown = shown_client(client, target, self._child.addresses)
+            shown = shown_client(client, target, self._child.addresses) if self._child.shows_clients else None
             try:
                 await in_asyncio(self._connect_and_join, connection, target, shown, stream)
             except SourceTaken:  # the client has called another pod of ours, or a minute ago, from that port

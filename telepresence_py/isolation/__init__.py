@@ -1,63 +1,94 @@
 """How one child, and only it, sees the pod's world: network, names, files.
 
 May touch namespaces, mounts, nftables, each only inside namespaces of our own; and, at the end removed, empty
-mount points in directories that are the user's (`placeholders`). Must not know tunnels, forwarding or the
-cluster. One module per method behind one table; methods do not import each other. This module is imported by
-the agent too, which must start fast: hence the imports inside functions.
+mount points in directories that are the user's (`placeholders`), copies of volumes in the runtime directory
+(`proxy`). Must not know tunnels, forwarding or the cluster. One module per method behind one table, of which
+`contract` has the words; methods do not import each other. This module is imported by the agent too, which
+must start fast: hence the imports inside functions.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from telepresence_py.isolation.contract import Method
 
 if TYPE_CHECKING:
+    from telepresence_py.isolation.contract import World
     from telepresence_py.isolation.facts import HostFacts
-    from telepresence_py.isolation.inside import Inside
-    from telepresence_py.model.events import Report
+    from telepresence_py.model.events import Event, Report
     from telepresence_py.model.world import NetworkView
 
-__all__ = ["METHODS", "Method", "choose", "enter"]
-
-Enter = Callable[["NetworkView", Callable[[str], None]], AbstractAsyncContextManager["Inside"]]
-
-
-class Method(NamedTuple):
-    """One way to isolate. `hindrance` judges from facts alone why it cannot work here, None if it may;
-    `enter` makes it true, or raises StepRefused and has changed nothing."""
-
-    name: str
-    hindrance: Callable[[HostFacts], str | None]
-    enter: Enter
+__all__ = ["METHODS", "Method", "choose", "enter", "limits_of"]
 
 
 def _not_linux(facts: HostFacts) -> str | None:
     return None if facts.platform == "linux" else f"namespaces need Linux, this is {facts.platform}"
 
 
-def _enter_userns(view: NetworkView, notice: Callable[[str], None]) -> AbstractAsyncContextManager[Inside]:
+def _no_tables(facts: HostFacts) -> str | None:
+    if facts.platform == "linux":
+        return None
+    return f"it reads from /proc what the command listens on, which {facts.platform} does not have"
+
+
+def _enter_userns(view: NetworkView, notice: Callable[[str], None]) -> AbstractAsyncContextManager[World]:
     from telepresence_py.isolation import userns
 
     return userns.enter(view, notice)
 
 
-METHODS: tuple[Method, ...] = (Method("user namespace with tproxy", _not_linux, _enter_userns),)
+def _enter_proxy(view: NetworkView, notice: Callable[[str], None]) -> AbstractAsyncContextManager[World]:
+    from telepresence_py.isolation import proxy
+
+    return proxy.enter(view, notice)
+
+
+METHODS: tuple[Method, ...] = (
+    Method("userns", "user namespace with tproxy", _not_linux, _enter_userns),
+    Method(
+        "proxy",
+        "proxy variables alone",
+        _no_tables,
+        _enter_proxy,
+        (
+            "only TCP of programs that heed HTTP_PROXY, HTTPS_PROXY or ALL_PROXY goes through the pod; all "
+            "else, UDP and DNS among it, takes this laptop's own network",
+            "/etc/resolv.conf, /etc/hosts, host name and addresses are this laptop's; so is localhost, which "
+            "all its programs share",
+            "whoever calls the workload seems to call from localhost, which some programs trust",
+            "the pod's volumes are not at their own paths, but copies below what TELEPRESENCE_ROOT names",
+            "what the command leaves running when it ends runs on",
+        ),
+        only_by_name=True,
+    ),
+)
 """In the order in which they are tried."""
 
 
-def choose(facts: HostFacts, methods: Sequence[Method] = METHODS) -> tuple[list[Method], list[str]]:
-    """Those worth trying here, in their order; and why each of the others is not."""
-    hindrances = [(method, method.hindrance(facts)) for method in methods]
+def choose(
+    facts: HostFacts, methods: Sequence[Method] = METHODS, asked: str | None = None
+) -> tuple[list[Method], list[str]]:
+    """Those worth trying here, in their order, the one that was `asked` for alone; and why others are not."""
+    candidates = [one for one in methods if (one.name == asked if asked else not one.only_by_name)]
+    hindrances = [(method, method.hindrance(facts)) for method in candidates]
     worth_trying = [method for method, hindrance in hindrances if hindrance is None]
-    return worth_trying, [hindrance for _method, hindrance in hindrances if hindrance is not None]
+    return worth_trying, [f"{method.name}: {why}" for method, why in hindrances if why is not None]
+
+
+def limits_of(name: object) -> tuple[str, ...]:
+    """What the method of that name cannot do."""
+    return next((method.limits for method in METHODS if method.name == name), ())
 
 
 @asynccontextmanager
 async def enter(
-    view: NetworkView, report: Report, methods: Sequence[Method] = METHODS
-) -> AsyncIterator[Inside]:
-    """The child's world by the first method that works, until this is left (trio).
+    view: NetworkView, report: Report, methods: Sequence[Method] = METHODS, asked: str | None = None
+) -> AsyncIterator[World]:
+    """The child's world by the method that was `asked` for, else by the first that works, until this is left
+    (trio).
 
     Each method's whole set-up is its probe. PreconditionFailed, when none works, names the step that failed
     and its cure.
@@ -72,15 +103,32 @@ async def enter(
         report(Event("isolation-notice", text, Level.NOTICE))
 
     facts = gather()
-    worth_trying, reasons = choose(facts, methods)
+    worth_trying, reasons = choose(facts, methods, asked)
     for method in worth_trying:
         async with AsyncExitStack() as stack:
             try:
-                inside = await stack.enter_async_context(method.enter(view, notice))
+                world = await stack.enter_async_context(method.enter(view, notice))
             except StepRefused as refused:
                 reasons.append(explain(refused.refusal, facts))
                 continue
-            report(Event("isolated", f"isolated by {method.name}", Level.DETAIL, {"method": method.name}))
-            yield inside
+            report(_told(method, reasons, is_first=method is methods[0]))
+            yield world
             return
-    raise PreconditionFailed("; ".join(reasons))
+    raise PreconditionFailed("; ".join(reasons) + _by_name(methods, asked))
+
+
+def _told(method: Method, reasons: Sequence[str], is_first: bool) -> Event:
+    from telepresence_py.model.events import Event, Level
+
+    text = f"isolated by {method.title} (--method {method.name})" + "".join(f"; {why}" for why in reasons)
+    level = Level.DETAIL if is_first else Level.NOTICE
+    return Event("isolated", text, level, {"method": method.name})
+
+
+def _by_name(methods: Sequence[Method], asked: str | None) -> str:
+    names = [f"--method {method.name}" for method in methods if method.only_by_name]
+    return (
+        f"; or take {' or '.join(names)}, which needs none of this and does less"
+        if names and not asked
+        else ""
+    )

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from socket import socket as Socket
+from types import MappingProxyType
 
 import trio
 
@@ -39,6 +40,11 @@ class Inside:
     A joined process of a plain user has no capability after exec; one of root's keeps root's within the user
     namespace, which reach nothing outside of it.
     """
+
+    shares_localhost = False
+    variables: Mapping[str, str] = MappingProxyType({})
+    proxies: tuple[Socket, ...] = ()
+    proxy_secret = ""
 
     def __init__(
         self, agent_pid: int, control: trio.socket.SocketType, handed: Mapping[str, Sequence[int]]

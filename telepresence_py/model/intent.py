@@ -10,6 +10,9 @@ from telepresence_py.model.rules import Rule
 ENV_FORMATS = ("dotenv", "json", "shell", "fish", "powershell", "docker")
 """Of `--env-format`; the first one unless another is chosen."""
 
+METHODS = ("userns", "proxy")
+"""Of `--method`, in the order of isolation's table."""
+
 
 @dataclass(frozen=True)
 class ClusterChoice:
@@ -103,7 +106,8 @@ class SwapIntent:
 
     `image` None means the one that variable and settings choose. `grace_seconds` is how long the sidecar
     waits for a lost session. `ready_now` skips waiting for the child to listen. With `fast_connect` the
-    child's connect() succeeds at once, whatever the far side will say.
+    child's connect() succeeds at once, whatever the far side will say. `method`, one of METHODS, is how the
+    child is isolated; None means the first that works.
     """
 
     cluster: ClusterChoice
@@ -120,6 +124,7 @@ class SwapIntent:
     environment: EnvironmentChoice = EnvironmentChoice()
     rules: tuple[Rule, ...] = ()
     localhost: LocalhostChoice = LocalhostChoice()
+    method: str | None = None
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -162,6 +167,7 @@ class RunIntent:
     environment: EnvironmentChoice = EnvironmentChoice()
     rules: tuple[Rule, ...] = ()
     localhost: LocalhostChoice = LocalhostChoice()
+    method: str | None = None
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)

@@ -43,6 +43,7 @@ def scene_of(
         intent.localhost,
         taken_ports,
         intent.fast_connect,
+        intent.method,
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 
 from telepresence_py.cluster.client import Cluster
-from telepresence_py.isolation import enter
-from telepresence_py.model.errors import CommandNotFound
-from telepresence_py.model.network import Mount
+from telepresence_py.forward.laptop_port import LaptopPort
+from telepresence_py.isolation import enter, limits_of
+from telepresence_py.model.errors import CommandNotFound, PreconditionFailed
+from telepresence_py.model.events import Event, Level, Report
+from telepresence_py.model.network import Mount, PortMap
 from telepresence_py.model.world import NetworkView
 from telepresence_py.process.command import interpreter_of
 from telepresence_py.session.door import Door
@@ -25,10 +28,41 @@ async def confirm_protected(door: Door, cluster: Cluster, verb: str) -> None:
         )
 
 
-async def require_isolation() -> None:
-    """Isolate nobody for a moment: only the whole set-up tells whether this machine can."""
-    async with enter(NetworkView("probe", ("192.0.2.1", "2001:db8::1")), lambda _event: None):
+async def require_isolation(method: str | None, report: Report) -> None:
+    """Isolate nobody for a moment: only the whole set-up tells whether this machine can. What the method that
+    works cannot do is told."""
+    limits: list[str] = []
+
+    def heard(event: Event) -> None:
+        if event.name == "isolated":
+            limits.extend(limits_of(event.data["method"]))
+
+    async with enter(NetworkView("probe", ("192.0.2.1", "2001:db8::1")), heard, asked=method):
         pass
+    for limit in limits:
+        report(Event("isolation-limit", limit[:1].upper() + limit[1:], Level.NOTICE))
+
+
+def beside_laptop(method: str | None) -> bool:
+    """Whether the child by that method has neither network nor files of its own."""
+    return method == "proxy"
+
+
+def require_beside(
+    method: str | None, command: tuple[str, ...], mounts: tuple[Mount, ...], ports: tuple[PortMap, ...]
+) -> None:
+    """What the command needs of the laptop is there: `require_command`, and where the laptop's ports are its
+    own, too, those that it shall listen on are free. PreconditionFailed names one that is not."""
+    require_command(command, () if beside_laptop(method) else mounts)
+    for port in ports if beside_laptop(method) else ():
+        try:
+            LaptopPort(port.child_port).close()
+        except OSError as error:
+            raise PreconditionFailed(
+                f"the command cannot listen on port {port.child_port} of this laptop, as it has to by "
+                f"--method proxy ({os.strerror(error.errno or errno.EIO)}): end the program that has it, or "
+                f"choose another by -p OTHER:{port.pod_port}"
+            ) from error
 
 
 def require_command(command: tuple[str, ...], mounts: tuple[Mount, ...]) -> None:

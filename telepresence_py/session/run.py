@@ -21,7 +21,7 @@ from telepresence_py.session.image import image_for
 from telepresence_py.session.own_pod import OwnPod, hold_own_pod, rehearse_own_pod, require_free_name
 from telepresence_py.session.plugins import plugin_runner
 from telepresence_py.session.podspec import mounts_of
-from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
+from telepresence_py.session.preflight import confirm_protected, require_beside, require_isolation
 from telepresence_py.session.recording import recorded
 from telepresence_py.session.rehearsal import Admission
 from telepresence_py.session.run_plan import RunPlan, plan_run
@@ -44,7 +44,7 @@ async def run(door: Door, intent: RunIntent) -> None:
         await confirm_protected(door, cluster, "run")
         intent = replace(intent, image=image_for(intent.image, cluster.context, report))
         async with trio.open_nursery() as asking:
-            asking.start_soon(require_isolation)
+            asking.start_soon(require_isolation, intent.method, report)
             plan, admission = await _read_and_plan(cluster, intent, identity, report)
         # until here nothing was touched
         with (
@@ -75,7 +75,8 @@ async def _read_and_plan(
     plan = plan_run(intent, snapshot, identity)
     await require_free_name(cluster, plan)
     admission = await rehearse_own_pod(cluster, plan)
-    require_command(intent.command, mounts_of(admission.pod["spec"], plan.shape.container))
+    mounts = mounts_of(admission.pod["spec"], plan.shape.container)
+    require_beside(intent.method, intent.command, mounts, plan.ports)
     like = f", like {plan.model}, container {plan.shape.container} ({plan.container_reason})" if model else ""
     report(
         Event("planned", f"Running in a pod of its own, {plan.name} in namespace {cluster.namespace}{like}")

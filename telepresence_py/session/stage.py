@@ -11,14 +11,16 @@ from functools import partial
 
 import trio
 
+from telepresence_py.environment.merging import with_method
 from telepresence_py.forward.choosing import resolve_by_any
 from telepresence_py.forward.datagrams import NameServers, serve_datagrams
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
 from telepresence_py.forward.outbound import serve_outbound
 from telepresence_py.forward.packets import Endpoint
+from telepresence_py.forward.proxying import serve_proxy
 from telepresence_py.forward.publishing import TakenPorts, serve_published
 from telepresence_py.isolation import enter
-from telepresence_py.isolation.inside import Inside
+from telepresence_py.isolation.contract import World
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import EnvironmentChoice, LocalhostChoice
@@ -28,6 +30,7 @@ from telepresence_py.model.world import NetworkView
 from telepresence_py.session.child_environment import child_environment
 from telepresence_py.session.copies import Copies, ask_for
 from telepresence_py.session.pod_loopback import with_loopback_ports
+from telepresence_py.session.preflight import beside_laptop
 from telepresence_py.session.ruling import ruling
 from telepresence_py.session.tunnels import Tunnels
 from telepresence_py.volumes.choose import choose
@@ -42,7 +45,8 @@ class Scene:
     """What the stage is set for: the child's command, where its connections come from, its volumes, and what
     the user wants of its environment and of `localhost`. On `helper_ports` other containers of its pod
     answer. `rules` say what does not go through the pod; the laptop's `taken_ports` are those that
-    `localhost` asks for. With `fast_connect` its connections stand at once, whatever becomes of them."""
+    `localhost` asks for. With `fast_connect` its connections stand at once, whatever becomes of them.
+    `method` is that of the intent."""
 
     command: tuple[str, ...]
     ports: tuple[PortMap, ...]
@@ -53,6 +57,7 @@ class Scene:
     localhost: LocalhostChoice = field(default_factory=LocalhostChoice)
     taken_ports: TakenPorts = field(default_factory=dict)
     fast_connect: bool = False
+    method: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,15 +92,19 @@ async def set_stage(
     mounts = _volumes_to_copy(scene, report)
     copies = await ask_for(nursery, tunnel, tunnels.any_live, mounts, report)
     async with AsyncExitStack() as stack:
-        inside = await stack.enter_async_context(enter(_view(scene, tunnel.facts, copies), report))
+        inside = await stack.enter_async_context(
+            enter(_view(scene, tunnel.facts, copies), report, asked=scene.method)
+        )
         await copies.fill(inside.volume_directories)
         inbound = await _serve(stack, nursery, scene, _Ends(tunnels, inside, report))
-        environment = child_environment(scene.environment, tunnel.facts.environment, report)
+        choice = with_method(scene.environment, inside.variables)
+        environment = child_environment(choice, tunnel.facts.environment, report)
         yield Stage(scene, environment, inside.namespaces, inbound, inside.lost)
 
 
 def _volumes_to_copy(scene: Scene, report: Report) -> tuple[Mount, ...]:
-    choice = choose(scene.mounts, _laptop_paths(scene.command))
+    hiding = not beside_laptop(scene.method)
+    choice = choose(scene.mounts, _laptop_paths(scene.command) if hiding else ())
     for skipped in choice.skipped:
         text = f"{skipped.mount.path} is not there: {skipped.reason}"
         report(Event("volume-skipped", text, Level.NOTICE))
@@ -126,16 +135,19 @@ class _Ends:
     """Between which bytes flow, and who hears of it."""
 
     tunnels: Tunnels
-    inside: Inside
+    inside: World
     report: Report
 
 
 async def _serve(stack: AsyncExitStack, nursery: trio.Nursery, scene: Scene, ends: _Ends) -> Inbound:
     tunnels, inside, localhost = ends.tunnels, ends.inside, scene.localhost
     facts = tunnels.members[0].facts
-    child = ChildNetwork(inside.socket, inside.listening_ports, facts.addresses, inside.diagnosis)
+    apart = not inside.shares_localhost
+    addresses = facts.addresses if apart else ()
+    child = ChildNetwork(inside.socket, inside.listening_ports, addresses, inside.diagnosis, apart)
+    others = localhost.publish_others and apart
     published = await stack.enter_async_context(
-        serve_published(nursery, child, scene.taken_ports, localhost.publish_others, ends.report)
+        serve_published(nursery, child, scene.taken_ports, others, ends.report)
     )
     ports = with_loopback_ports(scene.ports, localhost)
     inbound = await stack.enter_async_context(serve_inbound(nursery, ports, child, published.heard))
@@ -154,6 +166,9 @@ async def _serve(stack: AsyncExitStack, nursery: trio.Nursery, scene: Scene, end
     answering = NameServers(servers, ruled.forwarder.answer)
     await stack.enter_async_context(
         serve_datagrams(inside.udp_sockets, inside.raw_sockets, choose, answering, directions=directions)
+    )
+    await stack.enter_async_context(
+        serve_proxy(inside.proxies, inside.proxy_secret, choose, scene.fast_connect)
     )
     return inbound
 

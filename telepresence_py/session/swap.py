@@ -20,7 +20,7 @@ from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
 from telepresence_py.session.plan import SwapPlan, plan_swap
 from telepresence_py.session.plugins import plugin_runner
-from telepresence_py.session.preflight import confirm_protected, require_command, require_isolation
+from telepresence_py.session.preflight import confirm_protected, require_beside, require_isolation
 from telepresence_py.session.recording import recorded
 from telepresence_py.session.replicas import Replicas, hold_replicas
 from telepresence_py.session.stage import Stage, announce
@@ -42,7 +42,7 @@ async def swap(door: Door, intent: SwapIntent) -> None:
         await confirm_protected(door, cluster, "swap")
         intent = replace(intent, image=image_for(intent.image, cluster.context, report))
         async with trio.open_nursery() as asking:
-            asking.start_soon(require_isolation)
+            asking.start_soon(require_isolation, intent.method, report)
             plan = await _read_and_plan(cluster, intent, identity, report)
         # until here nothing was touched
         with (
@@ -70,7 +70,7 @@ async def _read_and_plan(
     report(Event("reading", f"Reading {intent.kind}/{intent.name} in namespace {cluster.namespace}"))
     await require_rights(cluster, swap_rights(intent.kind))
     plan = plan_swap(intent, await read_workload(cluster, intent.kind, intent.name), identity)
-    require_command(intent.command, plan.mounts)
+    require_beside(intent.method, intent.command, plan.mounts, plan.ports)
     pods = f"{plan.replaces} replica{'' if plan.replaces == 1 else 's'}"
     text = f"Standing in for {plan.workload}, {pods}, container {plan.container} ({plan.container_reason})"
     report(Event("planned", text))

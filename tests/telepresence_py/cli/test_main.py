@@ -118,6 +118,7 @@ def test_the_version_is_that_of_the_contract():
         (["restore", "orders", "--all"], "KIND/NAME, or --all"),
         (["list", "--output", "yaml"], "yaml"),
         (["swap", "orders", "--image", "", "--", "true"], "'' does not name an image"),
+        (["swap", "orders", "--method", "usernss", "--", "true"], "did you mean 'userns'?"),
         (["sidecar", "build", "--image", "a b"], "'a b' does not name an image"),
         (["sidecar", "build", "--platform", "linux/amd46"], "did you mean 'linux/amd64'?"),
         (["sidecar", "push"], "REGISTRY"),
@@ -195,7 +196,14 @@ def test_an_error_that_nobody_foresaw_is_a_sentence_and_code_70(monkeypatch, cap
 def test_an_intent_holds_what_was_typed(monkeypatch):
     monkeypatch.setenv("SHELL", "/bin/zsh")
     options = {"kubeconfig": None, "context": "dev", "namespace": None, "as_user": None, "as_groups": ()}
-    options |= {"ports": ("1:2",), "image": None, "grace": "1m", "ready": "listening", "connect": "fast"}
+    options |= {
+        "ports": ("1:2",),
+        "image": None,
+        "grace": "1m",
+        "ready": "listening",
+        "connect": "fast",
+        "method": None,
+    }
     options |= {"env_file": None, "env_json": None, "env_from": None, "env_format": None}
     options |= dict.fromkeys(("env_include", "env_exclude", "env", "unset", "via_laptop", "never"), ())
     options |= {"publish": (), "no_publish": False, "pod_localhost": (), "from_pod": ()}

@@ -15,6 +15,7 @@ from telepresence_py.environment.merging import (
     matches,
     merge,
     stays_the_laptops,
+    with_method,
     without_effect,
 )
 from telepresence_py.model.intent import EnvironmentChoice
@@ -170,3 +171,17 @@ def test_the_document_lists_what_the_code_keeps() -> None:
 def test_no_pattern_is_listed_twice() -> None:
     patterns = [pattern for group in KEPT for pattern in group.patterns]
     assert len(patterns) == len(set(patterns))
+
+
+def test_what_a_method_gives_is_over_pod_and_laptop_and_under_what_the_user_says():
+    choice = EnvironmentChoice(include=("DB_*",), unset=("all_*",), laid_over={"NO_PROXY": "mine"})
+    chosen = with_method(
+        choice, {"HTTP_PROXY": "ours", "ALL_PROXY": "ours", "all_proxy": "ours", "NO_PROXY": "x"}
+    )
+    laptop = {"all_proxy": "the laptop's", "HTTP_PROXY": "the laptop's"}
+    assert merge({"HTTP_PROXY": "the pod's", "DB_HOST": "db"}, laptop, chosen) == {
+        "HTTP_PROXY": "ours",
+        "ALL_PROXY": "ours",
+        "NO_PROXY": "mine",
+        "DB_HOST": "db",
+    }

@@ -85,7 +85,7 @@ def test_this_machines_facts_can_be_gathered() -> None:
 
 def sentence_when(prepare: Callable[[], None]) -> str:
     """What a plain user is told on a machine that `prepare` made worse."""
-    method = Method("forked", METHODS[0].hindrance, partial(userns.enter, start=fork_agent))
+    method = Method("forked", "by a fork", METHODS[0].hindrance, partial(userns.enter, start=fork_agent))
 
     async def main() -> str:
         prepare()

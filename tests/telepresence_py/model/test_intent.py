@@ -27,7 +27,7 @@ def test_an_intent_is_read_as_it_was_written():
     )
     intent = replace(intent, environment=EnvironmentChoice("/e", None, {"A": "b\udcff"}))
     localhost = LocalhostChoice((PublishedPort(18080, 8080),), False, (5432,), (9000, 9001))
-    intent = replace(intent, localhost=localhost, fast_connect=True)
+    intent = replace(intent, localhost=localhost, fast_connect=True, method="proxy")
     assert SwapIntent.from_json(json.loads(json.dumps(intent.to_json()))) == intent
 
 

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
-import pytest
+import socket
 
-from telepresence_py.model.errors import CommandNotFound
-from telepresence_py.model.network import Mount
-from telepresence_py.session.preflight import require_command
+import pytest
+import trio
+
+from telepresence_py.isolation import limits_of
+from telepresence_py.model.errors import CommandNotFound, PreconditionFailed
+from telepresence_py.model.events import Event
+from telepresence_py.model.network import Mount, PortMap
+from telepresence_py.session.preflight import require_beside, require_command, require_isolation
 
 MOUNTS = (Mount("/scripts", "scripts", "configMap"),)
 
@@ -32,3 +37,24 @@ def test_a_script_whose_interpreter_is_nowhere_is_refused(tmp_path):
     for interpreter in ("/bin/sh", "/scripts/python"):
         script.write_text(f"#!{interpreter}\n")
         require_command((str(script),), MOUNTS)
+
+
+def test_beside_the_cli_a_path_in_a_volume_of_the_pod_is_nowhere():
+    require_beside("userns", ("/scripts/start.sh",), MOUNTS, ())
+    with pytest.raises(CommandNotFound):
+        require_beside("proxy", ("/scripts/start.sh",), MOUNTS, ())
+
+
+def test_beside_the_cli_a_port_that_the_laptop_has_is_refused_with_the_option_that_helps():
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        ports = (PortMap(8080, theirs.getsockname()[1]),)
+        require_beside(None, ("true",), (), ports)
+        with pytest.raises(PreconditionFailed, match="-p OTHER:8080"):
+            require_beside("proxy", ("true",), (), ports)
+    require_beside("proxy", ("true",), (), ports)
+
+
+def test_what_a_method_cannot_do_is_told_beforehand():
+    events: list[Event] = []
+    trio.run(require_isolation, "proxy", events.append)
+    assert [event.text.lower() for event in events] == [limit.lower() for limit in limits_of("proxy")]

@@ -1,0 +1,50 @@
+"""`--method`: how the command is made to see the pod's world."""
+
+from __future__ import annotations
+
+import click
+
+from telepresence_py.cli.common import AnyCommand
+from telepresence_py.cli.options import nearest
+from telepresence_py.model.errors import BadUsage
+from telepresence_py.model.intent import METHODS, LocalhostChoice
+from telepresence_py.model.rules import Rule
+
+
+def method_option(command: AnyCommand) -> AnyCommand:
+    return click.option(
+        "--method",
+        metavar="|".join(METHODS),
+        help="How COMMAND comes to see the pod's world; without it the best that this machine can.",
+    )(command)
+
+
+def method_choice(word: str | None, rules: tuple[Rule, ...], localhost: LocalhostChoice) -> str | None:
+    """The method's name, None for whichever works; BadUsage when there is none of that name, or when what
+    else was asked for is more than it can do."""
+    if word is None:
+        return None
+    if word not in METHODS:
+        meant = nearest(word, METHODS)
+        hint = f"did you mean {meant!r}?" if meant else f"there are {' and '.join(METHODS)}"
+        raise BadUsage(f"--method: there is no method {word!r}; {hint}")
+    if word == "proxy":
+        _require_little(rules, localhost)
+    return word
+
+
+def _require_little(rules: tuple[Rule, ...], localhost: LocalhostChoice) -> None:
+    if rules:
+        raise BadUsage(
+            f"--method proxy cannot keep {rules[0]}, as the command may go past the proxy; leave it out"
+        )
+    if localhost.published:
+        raise BadUsage(
+            "--method proxy leaves the command on this laptop's localhost, where its ports are without "
+            "--publish; leave that out, and give it another port by -p if that one is taken"
+        )
+    if localhost.pod_localhost:
+        raise BadUsage(
+            f"--method proxy cannot keep --pod-localhost {localhost.pod_localhost[0]}: the command's "
+            "localhost is this laptop's; leave it out"
+        )

@@ -1,0 +1,164 @@
+"""The method "proxy": no namespace at all. Variables tell the child of a proxy; it listens on the laptop.
+
+Volumes are copied below a directory of the session's own in the runtime directory, which is removed at the
+end; a lock (flock) on it says that its session lives, so that the next one removes what a killed one left.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import trio
+
+from telepresence_py.isolation.diagnosis import Diagnosis, open_wire
+from telepresence_py.isolation.facts import laptop_file
+from telepresence_py.isolation.listening import listening_ports
+from telepresence_py.isolation.steps import Step, taking
+from telepresence_py.model.world import NetworkView
+from telepresence_py.process.records import runtime_directory
+
+ROOT = "TELEPRESENCE_ROOT"
+"""The variable that names the directory in which the pod's volumes are, each at its path below it."""
+
+USER = "telepresence"
+_NO_PROXY = "localhost,127.0.0.1,::1"
+_PREFIX = "volumes-"
+_BACKLOG = 1024
+
+
+class BesideCli:
+    """The world of a child without namespaces: `contract.World` with little in it."""
+
+    tcp_listeners: tuple[socket.socket, ...] = ()
+    loopback_listeners: tuple[socket.socket, ...] = ()
+    udp_sockets: tuple[socket.socket, ...] = ()
+    raw_sockets: Mapping[int, socket.socket] = {}
+    namespaces: Mapping[str, int] = {}
+    syn_queue = None
+    shares_localhost = True
+
+    def __init__(
+        self, listener: socket.socket, diagnosis: Diagnosis | None, root: str, directories: Mapping[str, int]
+    ) -> None:
+        self.lost = trio.Event()
+        self.proxies = (listener,)
+        self.proxy_secret = secrets.token_urlsafe(24)
+        self.diagnosis = diagnosis
+        self.volume_directories = directories
+        port = listener.getsockname()[1]
+        self.variables = proxy_variables(port, self.proxy_secret) | ({ROOT: root} if root else {})
+        self._others = {port: frozenset({"127.0.0.1"})} | _listening()
+
+    async def socket(self, family: int) -> socket.socket:
+        return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
+    def listening_ports(self) -> dict[int, frozenset[str]]:
+        """Of the whole laptop, but for what was listened on before the child, for as long as it is: no client
+        of the cluster may come out at another program."""
+        found = _listening()
+        self._others = {port: at for port, at in self._others.items() if port in found}
+        return {port: at for port, at in found.items() if port not in self._others}
+
+
+@asynccontextmanager
+async def enter(view: NetworkView, notice: Callable[[str], None]) -> AsyncIterator[BesideCli]:
+    """A listener for the proxy and the volumes' directories; gone when this is left. `notice` is not needed:
+    what is less than perfect is told of the method as a whole."""
+    with ExitStack() as stack:
+        with taking(Step.LISTENERS):
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG))
+        listener.setblocking(False)
+        root, directories = "", dict[str, int]()
+        if view.volume_paths or view.volume_files:
+            with taking(Step.MOUNTS):
+                root = stack.enter_context(_own_directory(runtime_directory()))
+                directories = stack.enter_context(_laid_out(root, view))
+        wire = open_wire()
+        if wire is not None:
+            stack.enter_context(wire)
+        yield BesideCli(listener, None if wire is None else Diagnosis(wire), root, directories)
+
+
+def proxy_variables(port: int, secret: str) -> dict[str, str]:
+    """PURE. The variables by which programs find the proxy on that port, in both spellings that are in use.
+
+    `socks5h` leaves resolving names to the proxy, as HTTP does.
+    """
+    where = f"{USER}:{secret}@127.0.0.1:{port}"
+    values = {
+        "HTTP_PROXY": f"http://{where}",
+        "HTTPS_PROXY": f"http://{where}",
+        "ALL_PROXY": f"socks5h://{where}",
+        "NO_PROXY": _NO_PROXY,
+    }
+    return values | {name.lower(): value for name, value in values.items()}
+
+
+def _listening() -> dict[int, frozenset[str]]:
+    tables = (laptop_file(f"/proc/net/{name}") or b"" for name in ("tcp", "tcp6"))
+    return listening_ports(*(table.decode("ascii", "replace") for table in tables))
+
+
+@contextmanager
+def _own_directory(parent: Path) -> Iterator[str]:
+    """A new directory, removed at the end with all that is in it; on the way those of dead sessions are."""
+    for left in parent.glob(f"{_PREFIX}*"):
+        _remove_unless_used(left)
+    while True:
+        path = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)  # mode 0700
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.isdir(path):  # another session may have taken it for a dead one's before it was locked
+            break
+        os.close(lock)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_unless_used(path: Path) -> None:
+    with suppress(OSError):
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(lock)
+
+
+@contextmanager
+def _laid_out(root: str, view: NetworkView) -> Iterator[dict[str, int]]:
+    """The volumes' directories and single files below `root`; descriptors of the directories, by path."""
+    directories: dict[str, int] = {}
+    try:
+        for path in _parents_first(view.volume_paths):
+            below = _below(root, path)
+            os.makedirs(below, exist_ok=True)
+            directories[path] = os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        for path, content in view.volume_files.items():
+            file = Path(_below(root, path))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        yield directories
+    finally:
+        for descriptor in directories.values():
+            os.close(descriptor)
+
+
+def _below(root: str, path: str) -> str:
+    """Whatever the pod's spec has for a path, it does not lead out of `root`."""
+    return root + os.path.normpath(f"/{path.lstrip('/')}")
+
+
+def _parents_first(paths: Iterable[str]) -> list[str]:
+    return sorted(paths, key=lambda path: path.count("/"))
