@@ -90,7 +90,7 @@ class Service:
 
     def _new_lane(self, mux: Mux, name: str) -> Link:
         """The client wants another for what is much; whether it is there is told by its first."""
-        link = self._bulk = Link(name)
+        link = self._bulk = Link(name, beside=self._link)
         lane = mux.new_lane(link)
         link.carry(lane)
         mux.use(lane)

@@ -158,9 +158,8 @@ class _Client:
 
     async def _add_line(self) -> None:
         """Tried once in a while: the first line does for everything."""
-        line = Line(
-            self._new_caller(), bulk_name(self._first.link.name), self._patience_seconds, self._changed
-        )
+        first = self._first.link
+        line = Line(self._new_caller(), bulk_name(first.name), self._patience_seconds, self._changed, first)
         lane = self._mux.new_lane(line.link)
         line.carry(lane)
         try:

@@ -27,9 +27,14 @@ class Line:
     """
 
     def __init__(
-        self, caller: Caller, name: str, patience_seconds: float, on_change: Callable[[], None]
+        self,
+        caller: Caller,
+        name: str,
+        patience_seconds: float,
+        on_change: Callable[[], None],
+        beside: Link | None = None,
     ) -> None:
-        self.link = Link(name, on_change, lambda _: self._went_down())
+        self.link = Link(name, on_change, lambda _: self._went_down(), beside)
         self._caller = caller
         self._patience_seconds = patience_seconds
         self._on_change = on_change

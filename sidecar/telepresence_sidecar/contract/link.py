@@ -123,7 +123,8 @@ class Link:
     is returned to the pipe. `carry` tells it its mux, beforehand.
 
     `on_down(reason)` and `on_up` tell whether a pipe carries it. While none does the mux waits; what it still
-    writes (frames that open and end streams, messages) is kept. It ends with the mux, and by `fail`.
+    writes (frames that open and end streams, messages) is kept. It ends with the mux, and by `fail`. One
+    `beside` another goes the same way.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class Link:
         name: str,
         on_up: Callable[[], None] = lambda: None,
         on_down: Callable[[Exception | None], None] = lambda reason: None,
+        beside: Link | None = None,
     ) -> None:
         self.name = name
         self.received = 0
@@ -138,6 +140,7 @@ class Link:
         self.up = False
         self.pace = Pace(0)
         self._on_up, self._on_down = on_up, on_down
+        self._beside = beside
         self._loop = asyncio.get_running_loop()
         self._mux: Carried
         self._leg: Leg | None = None
@@ -299,7 +302,7 @@ class Link:
             self._behind[0] = memoryview(self._behind[0])[peer_has - self._kept_from :]
         self._given = peer_has
         self._told = self.received
-        self.pace = Pace(peer_has)
+        self.pace = Pace(peer_has, None if self._beside is None else self._beside.pace)
         self.up = True
         leg.begun.set_result(None)
         leg.heartbeat.start()

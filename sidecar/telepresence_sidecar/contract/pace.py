@@ -52,9 +52,12 @@ class _Sent(NamedTuple):
 
 
 class Pace:
-    """Of one direction of one connection. `bound` is the answer; `round_trip` is the least of late."""
+    """Of one direction of one connection. `bound` is the answer; `round_trip` is the least of late.
 
-    def __init__(self, acked: int) -> None:
+    One that goes the same way as another, whose pace is given, begins with what that knows.
+    """
+
+    def __init__(self, acked: int, beside: Pace | None = None) -> None:
         self.bound = FLOOR
         self.round_trip = FIRST_ROUND_TRIP
         self._measured_at: float | None = None  # the least round trip
@@ -72,6 +75,12 @@ class Pace:
         self._growing = True
         self._grown_to = 0.0
         self._rounds_without_growth = 0
+        if beside is not None and beside._rates:
+            rate = beside._rates[0][1]
+            self.round_trip, self._measured_at = beside.round_trip, beside._measured_at
+            self._rates.append((0, rate))
+            self.bound = max(FLOOR, min(CEILING, int(rate * self.round_trip)))
+            self._growing, self._grown_to = beside._growing, beside._grown_to
 
     def sent(self, total: int, now: float, more: bool) -> None:
         """`total` bytes have been written now; without `more` it was the sender that had no more, not the

@@ -173,3 +173,13 @@ def test_there_is_a_ceiling() -> None:
     line = Line(2000 * MB, 0.1)
     line.run(3)
     assert line.pace.bound == CEILING
+
+
+def test_a_second_connection_of_the_same_way_need_not_find_out_what_the_first_knows() -> None:
+    first = Line(150 * MB, 0.05)
+    first.run(2)
+    beside, alone = (Line(150 * MB, 0.05, pace=pace) for pace in (Pace(0, first.pace), Pace(0)))
+    for line in (beside, alone):
+        line.run(0.3)
+    assert beside.acked > 1.2 * alone.acked
+    assert beside.worst_queue < 1.1 * alone.worst_queue
