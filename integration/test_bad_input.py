@@ -55,6 +55,9 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["swap", "plain", "--no-such-option", "--", "true"], ["--no-such-option"]),
         (["swap", "plain", "-p", "http", "--", "true"], ["http", "port"]),
         (["swap", "plain", "-p", "70000:8080", "--", "true"], ["70000"]),
+        (["swap", "plain", "-p", "5353:53/udb", "--", "true"], ["'udb'", "5353:53/udp"]),
+        (["swap", "plain", "-p", "1:53/udp", "-p", "2:53/udp", "--", "true"], ["twice", "53/udp"]),
+        (["swap", "plain", "-p", "1:80", "-p", "2:80", "--", "true"], ["twice", "80"]),
         (["swap", "plain", "--grace", "soon", "--", "true"], ["soon"]),
         (["swap", "a/b/c", "--", "true"], ["a/b/c"]),
         (["swap", "./run.sh", "--verbose"], ["./run.sh", "--"]),
@@ -144,6 +147,8 @@ def test_an_unknown_container_names_those_there_are(townsman: Product, untouched
 def test_an_unknown_port_names_those_there_are(townsman: Product, untouched: Before) -> None:
     ended = townsman.run("swap", "plain", "-p", "8080:9000", "--", "true", seconds=SOON_SECONDS)
     assert_refused(ended, 66, "9000", "8080")
+    ended = townsman.run("swap", "plain", "-p", "9000:8080/udp", "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 66, "no UDP port 8080", "-p 9000:8080?")
 
 
 def test_a_port_to_publish_that_the_laptop_has_itself_is_refused(

@@ -27,6 +27,22 @@ def ask(n):
 with concurrent.futures.ThreadPoolExecutor(40) as many:
     print(json.dumps(list(many.map(ask, range(int(sys.argv[2]))))))
 """
+SEND_DATAGRAMS = """\
+import json, socket, sys
+def answered(host, port):
+    body = bytes(i % 251 for i in range(int(sys.argv[2])))
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as flow:
+        flow.settimeout(2)
+        flow.connect((host, port))
+        for _ in range(int(sys.argv[3])):
+            try:
+                flow.send(body)
+                return flow.recv(65536) == body
+            except OSError:
+                pass
+    return False
+print(json.dumps([answered(*end) for end in json.loads(sys.argv[1])]))
+"""
 POST = """\
 import sys, urllib.request
 body = bytes(i % 251 for i in range(int(sys.argv[2])))
@@ -53,15 +69,18 @@ def crossing(town: Namespace) -> Namespace:
     front = service("inbound-low", 80, "low", selector={"app": "inbound"})
     # a port of the Service alone: no container declares it
     undeclared = service("inbound-undeclared", 80, 8090, selector={"app": "inbound"})
-    settle(town, probe_config_map(), front, undeclared, *inbound.objects())
+    datagrams = service("inbound-udp", 53, "datagrams", selector={"app": "inbound"})
+    datagrams["spec"]["ports"][0] |= {"name": "udp", "protocol": "UDP"}
+    settle(town, probe_config_map(), front, undeclared, datagrams, *inbound.objects())
     return town
 
 
 @pytest.fixture(scope="module")
 def inbound(crossing: Namespace, townsman: Product) -> Iterator[Swap]:
     before = remember(crossing, "inbound")
-    child = python_probe(townsman, "http:8080", f"http:{LOW_PORT}", "http:8090@127.0.0.1")
-    with swapped(townsman, "deployment/inbound", child=child) as swap:
+    listens = ("http:8080", f"http:{LOW_PORT}", "http:8090@127.0.0.1", "udp:5353")
+    child = python_probe(townsman, *listens)
+    with swapped(townsman, "deployment/inbound", "-p", "5353:7001/udp", child=child) as swap:
         yield swap
         assert swap.end() == 0
     assert_restored(before)
@@ -152,9 +171,33 @@ def test_a_request_waits_while_the_child_restarts_its_server(inbound: Swap, cros
         assert waiting.result(15)["who"] == "laptop"
 
 
-def test_udp_ports_are_announced_as_not_served(inbound: Swap) -> None:
-    assert "7001" in inbound.running.err
-    assert "UDP" in inbound.running.err
+def test_readiness_waits_for_udp_ports_as_for_others(inbound: Swap) -> None:
+    assert f"to listen on {LOW_PORT}, 5353/udp, 8080" in inbound.running.err
+
+
+@pytest.mark.parametrize("size", [1, 1200, 60000])
+def test_datagrams_to_service_and_pods_are_answered_by_the_child_from_where_they_were_sent_to(
+    inbound: Swap, crossing: Namespace, size: int
+) -> None:
+    """Over each family; the client's sockets are connected, so that answers of others are not heard. The
+    original listens on 7001, and on nothing that a Service's port 53 could reach but that."""
+    ends = [(address, 53) for address in crossing.get("service", "inbound-udp")["spec"]["clusterIPs"]]
+    pods = sidecar_pods(crossing, "inbound")
+    ends += [(address["ip"], 7001) for pod in pods for address in pod["status"]["podIPs"]]
+    assert len(ends) > REPLICAS
+    answers = json.loads(
+        crossing.python_in_pod("customers", SEND_DATAGRAMS, json.dumps(ends), str(size), "3")
+    )
+    assert answers == [True] * len(ends)
+
+
+def test_datagrams_reach_a_child_that_starts_its_server_again(inbound: Swap, crossing: Namespace) -> None:
+    address = sidecar_pods(crossing, "inbound")[0]["status"]["podIP"]
+    ends = json.dumps([(address, 7001)])
+    inbound.probe.ask("close", port=5353)
+    assert json.loads(crossing.python_in_pod("customers", SEND_DATAGRAMS, ends, "10", "1")) == [False]
+    inbound.probe.ask("listen", kind="udp", port=5353)
+    assert json.loads(crossing.python_in_pod("customers", SEND_DATAGRAMS, ends, "10", "3")) == [True]
 
 
 def test_a_pod_port_is_led_to_another_port_of_the_child(town: Namespace, townsman: Product) -> None:

@@ -58,9 +58,9 @@ def assert_nothing_left(namespace: Namespace, seconds: float = 15) -> None:
     wait_until(lambda: not left(), seconds, "nothing of ours is left", seen=left)
 
 
-def serving(product: Product, *options: str, grace: str = "30s") -> Running:
-    """`run OPTIONS` with the probe on HTTP 8080 as the child."""
-    command = python_probe(product, "http:8080")
+def serving(product: Product, *options: str, grace: str = "30s", listen: tuple[str, ...] = ()) -> Running:
+    """`run OPTIONS` with the probe on HTTP 8080, and what else it shall `listen` on, as the child."""
+    command = python_probe(product, "http:8080", *listen)
     return product.start("run", "--grace", grace, *options, "--", *command, pipe_stdout=True)
 
 
@@ -72,8 +72,9 @@ def end(running: Running) -> int:
 
 @pytest.fixture(scope="module")
 def shared(runner: Product, quarter: Namespace) -> Iterator[Running]:
-    """A run with a Service, `shared`, on a port of its own and on a low one."""
-    running = serving(runner, "--name", "shared", "--expose", "8080", "--expose", "8080:80")
+    """A run with a Service, `shared`, on a port of its own, on a low one, and on one of UDP."""
+    ports = ("--expose", "8080", "--expose", "8080:80", "--expose", "5353:53/udp")
+    running = serving(runner, "--name", "shared", *ports, listen=("udp:5353",))
     running.wait_in_place()
     yield running
     if running.process.poll() is None:
@@ -92,6 +93,13 @@ def test_a_plain_pod_lives_under_restricted_and_its_service_reaches_the_command(
 ) -> None:
     assert who(quarter, "http://shared:8080/") == "laptop"
     assert who(quarter, "http://shared/") == "laptop"
+
+
+def test_its_service_brings_datagrams_to_the_command(quarter: Namespace, shared: Running) -> None:
+    assert "shared:53/udp" in shared.err
+    ask = "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(5); "
+    ask += "s.connect(('shared', 53)); s.send(b'who?'); print(s.recv(100).decode())"
+    assert quarter.python_in_pod("customers", ask).strip() == "who?"
 
 
 def test_the_command_has_the_pods_name_and_the_namespaces_services(
@@ -287,6 +295,7 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["--expose", "http"], ["--expose", "http", "port"]),
         (["--expose", "1:2:3"], ["--expose", "8081:8080"]),
         (["--expose", "0"], ["--expose", "65535"]),
+        (["--expose", "53/tpc"], ["--expose", "53/tcp"]),
         (["--expose", "8080", "--expose", "9000:8080"], ["--expose", "8080", "twice"]),
         (["--name", "Api"], ["--name", "Api", "lower-case"]),
         (["--name", "1st"], ["--name", "1st", "letter"]),

@@ -38,7 +38,7 @@ async def live(config: SidecarConfig) -> None:
     service = Service(inbound, health, lifetime, log)
     loop.add_signal_handler(signal.SIGTERM, lifetime.terminate)
     loop.add_signal_handler(signal.SIGINT, lifetime.terminate)
-    service.unserved = await inbound.open_ports(config.ports, config.loopback_ports)
+    service.unserved = await inbound.open_ports(config.ports, config.loopback_ports, config.udp_ports)
     for port, reason in service.unserved.items():
         log.of_session(f"cannot listen on port {port} ({reason})")
     health_server = await loop.create_server(health.protocol, sock=listen_everywhere(config.health_port))

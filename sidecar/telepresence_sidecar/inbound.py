@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from .arrival import LONGEST_RETRY, Arrival
 from .contract.mux import Mux
 from .contract.splice import Splice
+from .datagrams import DatagramPorts
 from .sockets import listen_everywhere, listen_on_loopback
 
 ORIGINAL_SECONDS = 3.0
@@ -43,19 +44,22 @@ class Inbound:
         self._listening: frozenset[int] = frozenset()
         self._originals: tuple[str, ...] = ()
         self._of_loopback: frozenset[int] = frozenset()
+        self._datagrams = DatagramPorts()
 
-    async def open_ports(self, ports: Iterable[int], loopback_ports: Iterable[int] = ()) -> dict[int, str]:
+    async def open_ports(
+        self, ports: Iterable[int], loopback_ports: Iterable[int] = (), udp_ports: Iterable[int] = ()
+    ) -> dict[str, str]:
         """Listens on them, over every family, and on `loopback_ports` of the pod's loopback alone. Returns
-        those that could not be had, and why."""
+        those that could not be had, and why; `53/udp` is one of UDP."""
         self._of_loopback = frozenset(loopback_ports)
-        unserved = {}
+        unserved = {f"{port}/udp": why for port, why in self._datagrams.open_ports(udp_ports).items()}
         for port in (*ports, *self._of_loopback):
             try:
                 of_loopback = port in self._of_loopback
                 for listener in listen_on_loopback(port) if of_loopback else [listen_everywhere(port)]:
                     await self.serve(port, listener)
             except OSError as error:
-                unserved[port] = os.strerror(error.errno or errno.EIO)
+                unserved[str(port)] = os.strerror(error.errno or errno.EIO)
         return unserved
 
     async def serve(self, port: int, listener: socket.socket) -> None:
@@ -64,6 +68,7 @@ class Inbound:
 
     def close(self) -> None:
         """Stops accepting, and resets what is held or joined."""
+        self._datagrams.close()
         for server in self._servers:
             server.close()
         for arrival in list(self._held):
@@ -86,6 +91,7 @@ class Inbound:
         self._mux = mux
         self._waits = False
         self._listening = frozenset()
+        self._datagrams.client(mux)
 
     def wait(self) -> None:
         """The laptop's link is down: what comes is held, and offered to it from `go_on` on."""
@@ -103,6 +109,7 @@ class Inbound:
         """To these from now on, whether or not the laptop listens; our own address would be a loop. What
         arrived on loopback is reset: it was for a container beside the caller, and the pod ends."""
         self._originals = tuple(address for address in addresses if not self._is_own(address))
+        self._datagrams.hand_over(self._originals)
         self._offer_held()
 
     # --- what arrivals tell ------------------------------------------------------------------------------

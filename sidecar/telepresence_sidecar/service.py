@@ -43,7 +43,7 @@ class Service:
     lives through it waits, for as long as the sidecar lives without a client."""
 
     def __init__(self, inbound: Inbound, health: Health, lifetime: Lifetime, log: Log) -> None:
-        self.unserved: dict[int, str] = {}
+        self.unserved: dict[str, str] = {}
         self._inbound = inbound
         self._health = health
         self._lifetime = lifetime
@@ -97,8 +97,7 @@ class Service:
         return link
 
     def _hello(self) -> dict[str, object]:
-        unserved = {str(port): reason for port, reason in self.unserved.items()}
-        return to_json(Hello(PROTOCOL, read_facts(), unserved))
+        return to_json(Hello(PROTOCOL, read_facts(), self.unserved))
 
     def _up(self, mux: Mux) -> None:
         self._connected = True

@@ -7,6 +7,8 @@ import socket
 
 BACKLOG = 1024
 
+IP_PKTINFO = 8  # ip(7); Python has no name for it
+
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 
@@ -31,6 +33,32 @@ def listen_on_loopback(port: int) -> list[socket.socket]:
             listeners[0].close()
             raise
     return listeners
+
+
+def bind_datagrams(port: int) -> socket.socket:
+    """A UDP socket on `port`, over both families as `listen_everywhere`, that tells of each datagram to which
+    address it was sent (IP_PKTINFO, IPV6_PKTINFO). Non-blocking; OSError when the port cannot be had."""
+    try:
+        return _bind_datagrams(socket.AF_INET6, "::", port)
+    except OSError as error:
+        if error.errno not in _NO_IPV6:
+            raise
+        return _bind_datagrams(socket.AF_INET, "0.0.0.0", port)
+
+
+def _bind_datagrams(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            bound.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+        bound.bind((address, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def _listen(family: socket.AddressFamily, address: str, port: int) -> socket.socket:

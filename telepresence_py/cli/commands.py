@@ -35,7 +35,7 @@ def cli() -> None:
 
 @cli.command(context_settings=CONTEXT_SETTINGS)
 @click.argument("target", metavar="KIND/NAME[:CONTAINER]")
-@click.option("-p", "ports", multiple=True, metavar="LOCAL[:POD]", help="Where connections to port POD go.")
+@click.option("-p", "ports", multiple=True, metavar="LOCAL[:POD][/udp]", help="Where port POD leads.")
 @session_options
 def swap(target: str, command: tuple[str, ...], **options: Any) -> None:
     """Have COMMAND stand in for a workload, until it ends.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from telepresence_py.model.errors import BadUsage
 from telepresence_py.model.image import is_reference
 from telepresence_py.model.intent import PortOverride, is_header_value
+from telepresence_py.model.network import PROTOCOLS, port_word
 
 DEFAULT_KIND = "deployment"
 CONNECT = ("truthful", "fast")
@@ -65,21 +66,31 @@ def parse_target(word: str) -> Target:
 
 
 def parse_port(word: str, option: str = "-p") -> PortOverride:
-    """`8080` is the same port on both sides, `8081:8080` is laptop port 8081 for pod port 8080."""
-    numbers = word.split(":")
+    """`8080` is the same port on both sides, `8081:8080` is laptop port 8081 for pod port 8080; a `/udp`
+    behind makes them UDP ports."""
+    ports, slash, protocol = word.partition("/")
+    numbers = ports.split(":")
     if len(numbers) > 2:
-        raise BadUsage(f"{option} {word}: write LOCAL or LOCAL:POD, for example {option} 8081:8080")
+        raise BadUsage(
+            f"{option} {word}: write LOCAL or LOCAL:POD, for example {option} 8081:8080, with /udp behind "
+            "it for UDP"
+        )
+    if slash and protocol.upper() not in PROTOCOLS:
+        meant = nearest(protocol.lower(), map(str.lower, PROTOCOLS))
+        hint = f"did you mean {ports}/{meant}?" if meant else f"write {ports} for TCP or {ports}/udp"
+        raise BadUsage(f"{option} {word}: {protocol!r} is no protocol that can be served; {hint}")
     laptop_port, pod_port = (port_number(f"{option} {word}", number) for number in (numbers[0], numbers[-1]))
-    return PortOverride(laptop_port, pod_port)
+    return PortOverride(laptop_port, pod_port, protocol.upper() or PROTOCOLS[0])
 
 
 def parse_ports(words: Iterable[str], option: str = "-p") -> tuple[PortOverride, ...]:
-    """All words of that option; no pod port may be given twice."""
-    by_pod_port: dict[int, PortOverride] = {}
-    for override in (parse_port(word, option) for word in words):
-        if by_pod_port.setdefault(override.pod_port, override) != override:
+    """All words of that option; no pod port may be given twice for one protocol."""
+    by_pod_port: dict[tuple[int, str], PortOverride] = {}
+    for one in (parse_port(word, option) for word in words):
+        if by_pod_port.setdefault((one.pod_port, one.protocol), one) != one:
             raise BadUsage(
-                f"{option} says twice where connections to port {override.pod_port} of the pod shall go"
+                f"{option} says twice where what comes to port {port_word(one.pod_port, one.protocol)} of "
+                "the pod shall go"
             )
     return tuple(by_pod_port.values())
 

@@ -22,7 +22,7 @@ from telepresence_py.model.intent import Model, RunIntent
 @click.option(
     "--expose",
     multiple=True,
-    metavar="LOCAL[:POD]",
+    metavar="LOCAL[:POD][/udp]",
     help="Make a Service whose port POD reaches the command on port LOCAL.",
 )
 @click.option("--like", metavar="KIND/NAME[:CONTAINER]", help="Environment, volumes, account of such a pod.")

@@ -2,8 +2,9 @@
 
 Captured datagrams arrive on one socket per family with their destination beside them. The answer has to
 come from that destination, and no socket may be bound to it (the child could hold the port): so a raw socket
-of the child's world sends whole packets. Queries to the pod's name servers are no flow: they are answered. By
-rules, a flow leaves the laptop instead, or is refused.
+of the child's world sends whole packets. Queries to the pod's name servers are no flow: they are answered;
+what goes to a client of the child's is its answer (see callers). By rules, a flow leaves the laptop instead,
+or is refused.
 """
 
 from __future__ import annotations
@@ -16,13 +17,22 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+from telepresence_py.forward.callers import Callers
 from telepresence_py.forward.choosing import ChooseTunnel
 from telepresence_py.forward.directions import ALL_TO_POD, Directions
 from telepresence_py.forward.flows import IdleTable
 from telepresence_py.forward.laptop_flow import open_laptop_flow
-from telepresence_py.forward.packets import Endpoint, canonical, endpoint_of, udp_packet, unreachable_packet
+from telepresence_py.forward.packets import (
+    Endpoint,
+    FlowKey,
+    canonical,
+    endpoint_of,
+    udp_packet,
+    unreachable_packet,
+)
+from telepresence_py.forward.targets import Listening
 from telepresence_py.model.rules import Way
 from telepresence_py.tunnel.interface import DatagramFlow
 
@@ -63,11 +73,6 @@ class FlowLimits:
     most_flows: int = 4096
     most_queries: int = 1024
     clock: Callable[[], float] = time.monotonic
-
-
-class FlowKey(NamedTuple):
-    child: Endpoint
-    destination: Endpoint
 
 
 @asynccontextmanager
@@ -118,11 +123,23 @@ class Datagrams:
         self._limits = limits
         self._directions = directions
         self._flows: IdleTable[FlowKey, DatagramFlow] = IdleTable(limits.most_flows, limits.idle_seconds)
+        self._callers: Callers | None = None
         self._queries: set[asyncio.Task[None]] = set()
         self._sweep = self._loop.call_later(limits.idle_seconds / 4, self._sweep_due)
 
     def __len__(self) -> int:
         return len(self._flows)
+
+    def serve_callers(
+        self,
+        child_ports: Mapping[int, int],
+        pod_addresses: tuple[str, ...],
+        bound: Callable[[], Listening],
+    ) -> Callers:
+        """Datagrams to the pod's UDP ports, `child_ports` by the pod's, reach the child from now on; `bound`
+        reads where it takes any. The tunnels of the pods are to be attached; they end with this service."""
+        self._callers = Callers(child_ports, pod_addresses, bound, self._send_udp, self._limits.clock)
+        return self._callers
 
     def readable(self, reader: socket.socket) -> None:
         for _ in range(AT_ONCE):
@@ -138,6 +155,8 @@ class Datagrams:
                 self.from_child(FlowKey(endpoint_of(source), destination), datagram)
 
     def from_child(self, key: FlowKey, datagram: bytes) -> None:
+        if self._callers is not None and self._callers.answer(key, datagram):
+            return
         if key.destination.port == DNS_PORT and key.destination.address in self._servers:
             if len(self._queries) < self._limits.most_queries:
                 task = self._loop.create_task(self._resolve(key, datagram))
@@ -155,6 +174,8 @@ class Datagrams:
         """Ends the flows that are unused for too long by now."""
         for flow in self._flows.expire(self._limits.clock()):
             flow.close()
+        if self._callers is not None:
+            self._callers.expire()
 
     def close(self) -> None:
         self._sweep.cancel()
@@ -162,6 +183,8 @@ class Datagrams:
             query.cancel()
         for flow in self._flows.clear():
             flow.close()
+        if self._callers is not None:
+            self._callers.close()
 
     def _begin(self, key: FlowKey, now: float) -> DatagramFlow | None:
         match self._directions.way(key.destination):
@@ -204,7 +227,7 @@ class Datagrams:
 
     def _answered(self, key: FlowKey, datagram: bytes) -> None:
         self._flows.use(key, self._limits.clock())
-        self._to_child(key, datagram)
+        self._send_udp(key.destination, key.child, datagram)
 
     def _ended(self, key: FlowKey) -> None:
         self._flows.remove(key)
@@ -212,13 +235,13 @@ class Datagrams:
     async def _resolve(self, key: FlowKey, query: bytes) -> None:
         answer = await self._answer(query)
         if answer is not None:
-            self._to_child(key, answer)
+            self._send_udp(key.destination, key.child, answer)
 
-    def _to_child(self, key: FlowKey, datagram: bytes) -> None:
+    def _send_udp(self, source: Endpoint, child: Endpoint, datagram: bytes) -> None:
         try:
-            self._send_raw(key.child, udp_packet(key.destination, key.child, datagram))
+            self._send_raw(child, udp_packet(source, child, datagram))
         except (OSError, ValueError) as error:  # a datagram may be lost
-            log.debug("a datagram of %s port %s is lost: %s", *key.destination, error)
+            log.debug("a datagram of %s port %s is lost: %s", *source, error)
 
     def _tell_refused(self, key: FlowKey) -> None:
         try:

@@ -56,6 +56,7 @@ LOOK_SHARE = 20
 @dataclass(frozen=True)
 class ChildNetwork:
     """The child's network as isolation knows it. `make_socket(family)` (trio): a TCP socket born inside.
+    `listening_ports` are those of TCP, `bound_ports` those of UDP.
 
     Without `diagnosis` a connection counts as accepted once it stands. Unless it `shows_clients`, connections
     come from its own loopback: only where every address is local can others be bound to.
@@ -66,6 +67,7 @@ class ChildNetwork:
     addresses: tuple[str, ...]
     diagnosis: Diagnosis | None = None
     shows_clients: bool = True
+    bound_ports: Callable[[], Listening] = dict
 
 
 @asynccontextmanager
@@ -95,10 +97,11 @@ class Inbound:
     def __init__(
         self, ports: tuple[PortMap, ...], child: ChildNetwork, heard: Callable[[Listening], None]
     ) -> None:
-        self._ports = ports
-        self._child_ports = {port.pod_port: port.child_port for port in ports}
+        self._ports = tuple(port for port in ports if not port.is_udp)
+        self._udp_ports = tuple(port for port in ports if port.is_udp)
+        self._child_ports = {port.pod_port: port.child_port for port in self._ports}
         self._of_loopback = frozenset(port.pod_port for port in ports if port.of_loopback)
-        self._awaited = self._child_ports.keys() - self._of_loopback
+        self._awaited = frozenset(self._child_ports.keys() - self._of_loopback)
         self._heard = heard
         self._child = child
         self._tunnels: list[Tunnel] = []
@@ -110,6 +113,7 @@ class Inbound:
         self._looked = float("-inf")
         self._look_took = 0.0
         self._served: frozenset[int] = frozenset()
+        self._has_all = False
         self._all_listened = trio.Event()
         self._connections: trio.Nursery | None = None
         self._closed = False
@@ -147,7 +151,7 @@ class Inbound:
                 self._look()
                 task_status.started(self._connections.cancel_scope)
                 while True:
-                    pause = CALM_SECONDS if self._awaited <= self._served else EAGER_SECONDS
+                    pause = CALM_SECONDS if self._has_all else EAGER_SECONDS
                     await trio.sleep(max(pause, LOOK_SHARE * self._look_took))
                     self._look()
 
@@ -166,12 +170,20 @@ class Inbound:
         self._looked = trio.current_time()
         self._look_took = self._looked - before
         self._tell(served_ports(self._ports, self._listening, self._child.addresses))
-        if self._awaited <= self._served:
+        self._has_all = self._awaited <= self._served and self._takes_datagrams()
+        if self._has_all:
             self._all_listened.set()
         elif self._all_listened.is_set():
             self._all_listened = trio.Event()
         if self._listening != seen:
             self._heard(self._listening)
+
+    def _takes_datagrams(self) -> bool:
+        """On every UDP port; they are looked at by whom they are for (see callers), here for readiness."""
+        if not self._udp_ports:
+            return True
+        bound = self._child.bound_ports()
+        return len(served_ports(self._udp_ports, bound, self._child.addresses)) == len(self._udp_ports)
 
     def _look_unless_fresh(self) -> None:
         if trio.current_time() - self._looked > FRESH_SECONDS:

@@ -25,6 +25,13 @@ class Endpoint(NamedTuple):
     port: int
 
 
+class FlowKey(NamedTuple):
+    """The two ends of a flow of datagrams: the child's, and the other."""
+
+    child: Endpoint
+    destination: Endpoint
+
+
 def endpoint_of(sockaddr: tuple[object, ...]) -> Endpoint:
     """What the socket module hands out, without flow info and scope; ::ffff:a.b.c.d becomes a.b.c.d."""
     address = str(sockaddr[0]).partition("%")[0]

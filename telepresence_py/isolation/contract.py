@@ -59,6 +59,9 @@ class World(Protocol):
     def listening_ports(self) -> dict[int, frozenset[str]]:
         """Port -> addresses on which the child listens (TCP)."""
 
+    def bound_ports(self) -> dict[int, frozenset[str]]:
+        """The same of UDP; none where the child has no `raw_sockets` to be reached by."""
+
 
 Enter = Callable[["NetworkView", Callable[[str], None]], AbstractAsyncContextManager[World]]
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 import trio
 
 from telepresence_py.isolation.diagnosis import Diagnosis
-from telepresence_py.isolation.listening import listening_ports
+from telepresence_py.isolation.listening import bound_ports, listening_ports
 from telepresence_py.isolation.messages import Handed, Refused, decode, socket_request
 from telepresence_py.isolation.network import CAPTURE_PORT, LOOPBACK_PORT
 from telepresence_py.isolation.syn_queue import SynQueue
@@ -100,6 +100,11 @@ class Inside:
         tables = (_read(self._tables, name) for name in ("tcp", "tcp6"))
         ports = listening_ports(*tables)
         return {port: at for port, at in ports.items() if port not in {CAPTURE_PORT, LOOPBACK_PORT}}
+
+    def bound_ports(self) -> dict[int, frozenset[str]]:
+        """The same of UDP: addresses to which somebody inside is bound, and takes datagrams from anybody."""
+        ports = bound_ports(*(_read(self._tables, name) for name in ("udp", "udp6")))
+        return {port: at for port, at in ports.items() if port != CAPTURE_PORT}
 
     async def watch(self) -> None:
         """Deliver the agent's answers until it ends; then `lost` is set. Run once, by whoever made this."""

@@ -67,6 +67,9 @@ class BesideCli:
         self._others = {port: at for port, at in self._others.items() if port in found}
         return {port: at for port, at in found.items() if port not in self._others}
 
+    def bound_ports(self) -> dict[int, frozenset[str]]:
+        return {}
+
 
 @asynccontextmanager
 async def enter(view: NetworkView, notice: Callable[[str], None]) -> AsyncIterator[BesideCli]:

@@ -35,10 +35,11 @@ class ClusterChoice:
 
 @dataclass(frozen=True)
 class PortOverride:
-    """`-p LAPTOP[:POD]`: connections to the pod's port reach the child on `laptop_port`."""
+    """`-p LAPTOP[:POD][/PROTOCOL]`: what comes to the pod's port reaches the child on `laptop_port`."""
 
     laptop_port: int
     pod_port: int
+    protocol: str = "TCP"
 
 
 _GLOBS = ("include", "exclude", "unset")

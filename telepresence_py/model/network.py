@@ -42,15 +42,29 @@ class Mount:
     sub_path: str = ""
 
 
+PROTOCOLS = ("TCP", "UDP")
+"""Of a pod's ports those that can be led to the child, as the pod spec writes them."""
+
+
 @dataclass(frozen=True)
 class PortMap:
-    """TCP connections to `pod_port` of the pod reach the child on `child_port`. One `of_loopback` is there
-    for the pod's own containers alone: no readiness waits for it."""
+    """Connections or datagrams to `pod_port` of the pod reach the child on `child_port`. One `of_loopback` is
+    there for the pod's own containers alone: no readiness waits for it."""
 
     pod_port: int
     child_port: int
     name: str = ""
     of_loopback: bool = False
+    protocol: str = "TCP"
+
+    @property
+    def is_udp(self) -> bool:
+        return self.protocol == "UDP"
+
+
+def port_word(port: int, protocol: str) -> str:
+    """As the user writes it: `8080`, `53/udp`."""
+    return str(port) if protocol == "TCP" else f"{port}/{protocol.lower()}"
 
 
 @dataclass(frozen=True)

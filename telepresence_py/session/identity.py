@@ -32,7 +32,8 @@ def sidecar_config(
     intent: SwapIntent | RunIntent, identity: SessionIdentity, ports: Sequence[PortMap], specs: Iterable[Json]
 ) -> SidecarConfig:
     """PURE: for sidecars that serve these ports, in pods of these specs, whose own ports are left alone."""
-    pod_ports = tuple(port.pod_port for port in ports)
+    pod_ports = tuple(port.pod_port for port in ports if not port.is_udp)
+    udp_ports = tuple(port.pod_port for port in ports if port.is_udp)
     loopback_ports = tuple(port for port in intent.localhost.from_pod if port not in pod_ports)
     tunnel_port, health_port = free_ports(specs, (*pod_ports, *loopback_ports))
     return SidecarConfig(
@@ -44,4 +45,5 @@ def sidecar_config(
         health_port=health_port,
         grace=intent.grace_seconds,
         loopback_ports=loopback_ports,
+        udp_ports=udp_ports,
     )

@@ -111,7 +111,8 @@ def sidecar_pod(pod: Json, name: str, shape: SidecarShape, own_resources: bool =
     spec["terminationGracePeriodSeconds"] = int(shape.config.drain_seconds) + END_SECONDS
     # one more pod for a moment must not be held up by how the originals are spread
     spec.pop("topologySpreadConstraints", None)
-    if any(port < 1024 for port in (*shape.config.ports, *shape.config.loopback_ports)):
+    config = shape.config
+    if any(port < 1024 for port in (*config.ports, *config.loopback_ports, *config.udp_ports)):
         _open_low_ports(spec)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": _metadata(pod, name, shape), "spec": spec}
 

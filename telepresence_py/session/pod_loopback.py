@@ -21,7 +21,7 @@ def require_loopback_ports(
                 f"--from-pod {port}: container {owner} of {workload} has that port itself; name another port"
             )
     for port in choice.pod_localhost:
-        if any(port == one.pod_port for one in ports):
+        if any(port == one.pod_port for one in ports if not one.is_udp):
             raise BadUsage(
                 f"--pod-localhost {port}: that port of {workload} is the command's own, so it would call "
                 "itself; leave it out"
@@ -30,7 +30,7 @@ def require_loopback_ports(
 
 def with_loopback_ports(ports: tuple[PortMap, ...], choice: LocalhostChoice) -> tuple[PortMap, ...]:
     """Those, and the ports of `--from-pod` that are not among them."""
-    known = {one.pod_port for one in ports}
+    known = {one.pod_port for one in ports if not one.is_udp}
     return (*ports, *(PortMap(port, port, of_loopback=True) for port in choice.from_pod if port not in known))
 
 

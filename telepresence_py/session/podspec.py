@@ -9,11 +9,14 @@ from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.names import suggestion
 from telepresence_py.model.errors import BadUsage, NamedObjectMissing, PreconditionFailed
 from telepresence_py.model.intent import PortOverride
-from telepresence_py.model.network import Mount, PortMap
+from telepresence_py.model.network import PROTOCOLS, Mount, PortMap, port_word
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 FIRST_OWN_PORT = 29022  # below the ephemeral range, where outgoing connections of other containers may sit
 READ_ONLY_KINDS = frozenset({"configMap", "secret", "projected", "downwardAPI", "image"})
+
+Port = tuple[int, str]
+"""Number and protocol: a container may have both protocols on one number."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def choose_container(
         return ContainerChoice(str(annotated), f"the annotation {DEFAULT_CONTAINER} names it")
     for service in services:
         for target in _targets(service):
-            owner = _port_owner(template["spec"], target)
+            owner = _port_owner(template["spec"], *target)
             if owner is not None:
                 return ContainerChoice(
                     owner, f"service {service['metadata']['name']} sends its traffic there"
@@ -56,31 +59,34 @@ def choose_container(
 def map_ports(
     template: Json, services: Sequence[Json], container: str, overrides: Sequence[PortOverride], workload: str
 ) -> tuple[PortMap, ...]:
-    """Every declared TCP port and every Service's target port, one to one but for the overrides.
+    """Every declared port and every Service's target port, TCP and UDP, one to one but for the overrides.
 
     NamedObjectMissing for an override of another container's port or of none at all, BadUsage for a pod
     port that is given twice.
     """
     spec = template["spec"]
-    names = {port["containerPort"]: port.get("name", "") for port in _tcp_ports(spec, container)}
+    names = _names(spec, container)
     for service in services:
-        for target in _targets(service):
-            if isinstance(target, int) and _port_owner(spec, target) in (None, container):
-                names.setdefault(target, "")
-    laptop: dict[int, int] = {}
+        for target, protocol in _targets(service):
+            if isinstance(target, int) and _port_owner(spec, target, protocol) in (None, container):
+                names.setdefault((target, protocol), "")
+    laptop: dict[Port, int] = {}
     for override in overrides:
-        owner = _port_owner(spec, override.pod_port)
+        port = (override.pod_port, override.protocol)
+        owner = _port_owner(spec, *port)
         if owner is not None and owner != container:
             raise NamedObjectMissing(
-                f"port {override.pod_port} belongs to container {owner}, not to {container}: "
+                f"port {port_word(*port)} belongs to container {owner}, not to {container}: "
                 f"name the container, as in {workload}:{owner}"
             )
-        if override.pod_port in laptop:
-            raise BadUsage(f"the pod's port {override.pod_port} is given twice with -p")
-        if override.pod_port not in names:
-            raise NamedObjectMissing(_no_such_port(override.pod_port, names, container, workload))
-        laptop[override.pod_port] = override.laptop_port
-    return tuple(PortMap(port, laptop.get(port, port), names[port]) for port in sorted(names))
+        if port in laptop:
+            raise BadUsage(f"the pod's port {port_word(*port)} is given twice with -p")
+        if port not in names:
+            raise NamedObjectMissing(_no_such_port(override, names, container, workload))
+        laptop[port] = override.laptop_port
+    return tuple(
+        PortMap(port[0], laptop.get(port, port[0]), names[port], protocol=port[1]) for port in sorted(names)
+    )
 
 
 def expose_ports(
@@ -90,24 +96,34 @@ def expose_ports(
 
     NamedObjectMissing for a port of another container of `model`, which would listen there itself.
     """
-    names = {port["containerPort"]: port.get("name", "") for port in _tcp_ports(spec, container)}
+    names = _names(spec, container)
     for one in exposed:
-        owner = _port_owner(spec, one.pod_port)
+        owner = _port_owner(spec, one.pod_port, one.protocol)
         if owner is not None and owner != container:
             raise NamedObjectMissing(
-                f"port {one.pod_port} belongs to container {owner}, not to {container}: "
-                f"name the container, as in --like {model}:{owner}, or expose another port"
+                f"port {port_word(one.pod_port, one.protocol)} belongs to container {owner}, not to "
+                f"{container}: name the container, as in --like {model}:{owner}, or expose another port"
             )
-    ports = (PortMap(one.pod_port, one.laptop_port, names.get(one.pod_port, "")) for one in exposed)
-    return tuple(sorted(ports, key=lambda port: port.pod_port))
+    ports = (
+        PortMap(
+            one.pod_port, one.laptop_port, names.get((one.pod_port, one.protocol), ""), protocol=one.protocol
+        )
+        for one in exposed
+    )
+    return tuple(sorted(ports, key=lambda port: (port.pod_port, port.protocol)))
 
 
-def _no_such_port(port: int, names: Mapping[int, str], container: str, workload: str) -> str:
-    known = ", ".join(f"{number} ({name})" if name else str(number) for number, name in sorted(names.items()))
-    there_are = f"there are {known}" if known else "it has no TCP port at all"
+def _no_such_port(asked: PortOverride, names: Mapping[Port, str], container: str, workload: str) -> str:
+    known = ", ".join(
+        f"{port_word(*port)} ({name})" if name else port_word(*port) for port, name in sorted(names.items())
+    )
+    there_are = f"there are {known}" if known else "it has no port at all"
+    other = next((protocol for port, protocol in names if port == asked.pod_port), None)
+    if other is not None:
+        there_are += f"; did you mean -p {asked.laptop_port}:{port_word(asked.pod_port, other)}?"
     return (
-        f"-p: container {container} of {workload} declares no TCP port {port}, nor does a Service send "
-        f"there: {there_are}"
+        f"-p: container {container} of {workload} declares no {asked.protocol} port {asked.pod_port}, nor "
+        f"does a Service send there: {there_are}"
     )
 
 
@@ -115,9 +131,9 @@ def unserved(template: Json, container: str) -> tuple[str, ...]:
     """Sentences on what the child will not get."""
     (spec,) = (one for one in template["spec"]["containers"] if one["name"] == container)
     sentences = [
-        f"{port['protocol']} port {port['containerPort']} is not served yet: nothing answers there meanwhile"
+        f"{port['protocol']} port {port['containerPort']} is not served: nothing answers there meanwhile"
         for port in spec.get("ports") or ()
-        if port.get("protocol", "TCP") != "TCP"
+        if port.get("protocol", "TCP") not in PROTOCOLS
     ]
     sentences += [
         f"The block device {device['devicePath']} is not given to the local process"
@@ -190,22 +206,27 @@ def mounts_of(spec: Json, container: str) -> tuple[Mount, ...]:
     )
 
 
-def _tcp_ports(spec: Json, container: str) -> list[Json]:
+def _names(spec: Json, container: str) -> dict[Port, str]:
+    """The ports that the container declares, with their names."""
     (chosen,) = (one for one in spec["containers"] if one["name"] == container)
-    return [port for port in chosen.get("ports") or () if port.get("protocol", "TCP") == "TCP"]
+    return {
+        (port["containerPort"], port.get("protocol", "TCP")): port.get("name", "")
+        for port in chosen.get("ports") or ()
+        if port.get("protocol", "TCP") in PROTOCOLS
+    }
 
 
-def _targets(service: Json) -> Iterator[int | str]:
+def _targets(service: Json) -> Iterator[tuple[int | str, str]]:
     for port in service["spec"].get("ports") or ():
-        if port.get("protocol", "TCP") == "TCP":
-            yield port.get("targetPort", port["port"])
+        if (protocol := port.get("protocol", "TCP")) in PROTOCOLS:
+            yield port.get("targetPort", port["port"]), protocol
 
 
-def _port_owner(spec: Json, target: int | str) -> str | None:
-    """The container that declares the TCP port of that number or name."""
+def _port_owner(spec: Json, target: int | str, protocol: str) -> str | None:
+    """The container that declares the port of that number or name."""
     for container in spec["containers"]:
-        for port in _tcp_ports(spec, container["name"]):
-            if target in (port["containerPort"], port.get("name")):
+        for port, name in _names(spec, container["name"]).items():
+            if protocol == port[1] and target in (port[0], name):
                 return str(container["name"])
     return None
 

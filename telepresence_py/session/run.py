@@ -13,6 +13,7 @@ from telepresence_py.cluster.templates import read_model, require_service_accoun
 from telepresence_py.forward.publishing import TakenPorts, taken_ports
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import RunIntent
+from telepresence_py.model.network import port_word
 from telepresence_py.session.child_life import report_ready, run_child, scene_of
 from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
@@ -107,5 +108,5 @@ async def _serve(
     await report_ready(stage, tunnels, intent.ready_now, report)
     await pod.sidecar.wait_ready()
     if plan.ports:
-        addresses = ", ".join(f"{plan.name}:{port.pod_port}" for port in plan.ports)
+        addresses = ", ".join(f"{plan.name}:{port_word(port.pod_port, port.protocol)}" for port in plan.ports)
         report(Event("in-place", f"In place: what is sent to {addresses} arrives in the local process"))

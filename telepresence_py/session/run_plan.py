@@ -136,7 +136,12 @@ def service_of(plan: RunPlan, pod_uid: str) -> Json:
             "selector": {SESSION_LABEL: config.session},
             "ipFamilyPolicy": "PreferDualStack",
             "ports": [
-                {"name": f"tcp-{port.pod_port}", "port": port.pod_port, "targetPort": port.pod_port}
+                {
+                    "name": f"{port.protocol.lower()}-{port.pod_port}",
+                    "port": port.pod_port,
+                    "targetPort": port.pod_port,
+                    "protocol": port.protocol,
+                }
                 for port in plan.ports
             ],
         },

@@ -24,7 +24,7 @@ from telepresence_py.isolation.contract import World
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import EnvironmentChoice, LocalhostChoice
-from telepresence_py.model.network import Mount, PodFacts, PortMap
+from telepresence_py.model.network import Mount, PodFacts, PortMap, port_word
 from telepresence_py.model.rules import Rule
 from telepresence_py.model.world import NetworkView
 from telepresence_py.session.child_environment import child_environment
@@ -33,6 +33,7 @@ from telepresence_py.session.pod_loopback import with_loopback_ports
 from telepresence_py.session.preflight import beside_laptop
 from telepresence_py.session.ruling import ruling
 from telepresence_py.session.tunnels import Tunnels
+from telepresence_py.tunnel.interface import Tunnel
 from telepresence_py.volumes.choose import choose
 from telepresence_sidecar.contract import __version__
 
@@ -73,7 +74,7 @@ class Stage:
     async def wait_listening(self, report: Report) -> None:
         """Return once the child listens on every port; at once where there is none."""
         if self.scene.ports:
-            ports = ", ".join(str(port.child_port) for port in self.scene.ports)
+            ports = ", ".join(port_word(port.child_port, port.protocol) for port in self.scene.ports)
             report(Event("waiting-for-child", f"Waiting for the command to listen on {ports}"))
             await self.inbound.wait_listening()
 
@@ -96,10 +97,20 @@ async def set_stage(
             enter(_view(scene, tunnel.facts, copies), report, asked=scene.method)
         )
         await copies.fill(inside.volume_directories)
+        if inside.shares_localhost:
+            scene = without_udp(scene, report)
         inbound = await _serve(stack, nursery, scene, _Ends(tunnels, inside, report))
         choice = with_method(scene.environment, inside.variables)
         environment = child_environment(choice, tunnel.facts.environment, report)
         yield Stage(scene, environment, inside.namespaces, inbound, inside.lost)
+
+
+def without_udp(scene: Scene, report: Report) -> Scene:
+    """For a child on the laptop's own network, whom no datagram can reach that comes from a client."""
+    for port in (port for port in scene.ports if port.is_udp):
+        text = f"UDP port {port.pod_port} is not served with --method proxy: nothing answers there meanwhile"
+        report(Event("udp-unserved", text, Level.NOTICE))
+    return replace(scene, ports=tuple(port for port in scene.ports if not port.is_udp))
 
 
 def _volumes_to_copy(scene: Scene, report: Report) -> tuple[Mount, ...]:
@@ -144,14 +155,15 @@ async def _serve(stack: AsyncExitStack, nursery: trio.Nursery, scene: Scene, end
     facts = tunnels.members[0].facts
     apart = not inside.shares_localhost
     addresses = facts.addresses if apart else ()
-    child = ChildNetwork(inside.socket, inside.listening_ports, addresses, inside.diagnosis, apart)
+    child = ChildNetwork(
+        inside.socket, inside.listening_ports, addresses, inside.diagnosis, apart, inside.bound_ports
+    )
     others = localhost.publish_others and apart
     published = await stack.enter_async_context(
         serve_published(nursery, child, scene.taken_ports, others, ends.report)
     )
     ports = with_loopback_ports(scene.ports, localhost)
     inbound = await stack.enter_async_context(serve_inbound(nursery, ports, child, published.heard))
-    tunnels.attach_to(inbound.attach)
     servers = name_servers(facts.resolv_conf)
     ruled = ruling(scene.rules, facts, servers, partial(resolve_by_any, tunnels.any_live), ends.report)
     directions = replace(ruled.directions, pod_localhost=localhost.pod_localhost)
@@ -164,12 +176,20 @@ async def _serve(stack: AsyncExitStack, nursery: trio.Nursery, scene: Scene, end
         serve_outbound(listeners, loopback, choose, ours, directions, inside.syn_queue)
     )
     answering = NameServers(servers, ruled.forwarder.answer)
-    await stack.enter_async_context(
+    datagrams = await stack.enter_async_context(
         serve_datagrams(inside.udp_sockets, inside.raw_sockets, choose, answering, directions=directions)
     )
     await stack.enter_async_context(
         serve_proxy(inside.proxies, inside.proxy_secret, choose, scene.fast_connect)
     )
+    udp_ports = {port.pod_port: port.child_port for port in ports if port.is_udp}
+    callers = datagrams.serve_callers(udp_ports, facts.addresses, inside.bound_ports)
+
+    def attach(tunnel: Tunnel) -> None:
+        inbound.attach(tunnel)
+        callers.attach(tunnel)
+
+    tunnels.attach_to(attach)
     return inbound
 
 

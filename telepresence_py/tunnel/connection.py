@@ -194,7 +194,7 @@ def _check_protocol(hello: Hello) -> None:
         )
 
 
-def _parse(hello: Hello) -> tuple[PodFacts, dict[int, str]]:
+def _parse(hello: Hello) -> tuple[PodFacts, dict[str, str]]:
     facts: dict[str, Any] = dict(hello.facts)
     facts["addresses"] = tuple(facts["addresses"])
-    return PodFacts(**facts), {int(port): reason for port, reason in hello.unserved.items()}
+    return PodFacts(**facts), dict(hello.unserved)

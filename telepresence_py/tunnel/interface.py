@@ -67,8 +67,8 @@ class Tunnel(Protocol):
     may be called from trio and from asyncio alike."""
 
     facts: PodFacts
-    unserved_ports: Mapping[int, str]
-    """Ports of the workload on which the sidecar could not listen, and why."""
+    unserved_ports: Mapping[str, str]
+    """Ports of the workload on which the sidecar could not listen, as in `53` or `53/udp`, and why."""
     lost: trio.Event
     """Set when the link is given up or the sidecar is gone; every stream is then lost as well."""
     link_down: trio.Event
@@ -95,6 +95,11 @@ class Tunnel(Protocol):
     def listen(self, on_connection: OnConnection) -> None:
         """Who takes connections that arrive in the pod. Streams come only for ports of `set_listening`. One
         that is refused with ECONNREFUSED goes on waiting in the pod, with its bytes, and comes again."""
+
+    def listen_datagrams(self, on_flow: OnConnection) -> None:
+        """Who takes datagrams that arrive at the pod's UDP ports: each client is a stream, which hands out
+        and takes whole datagrams. To be answered as connections are; a refused client's next datagram is
+        another stream."""
 
     def set_listening(self, pod_ports: frozenset[int]) -> None:
         """The pod's ports on which connections are taken from now on; those to others wait in the pod."""

@@ -43,13 +43,14 @@ class LiveTunnel:
         self.lost = trio.Event()
         self.link_up = trio.Event()
         self.link_down = trio.Event()
-        self.unserved_ports: Mapping[int, str] = {}
+        self.unserved_ports: Mapping[str, str] = {}
         self._mux: Mux
         self._on_connection: OnConnection = lambda stream, port, peer: stream.refuse(errno.ECONNREFUSED)
+        self._on_flow: OnConnection = lambda stream, port, peer: stream.refuse(errno.ECONNREFUSED)
         self._handed_over = trio.Event()
         self._goodbye = trio.Event()
 
-    def begin(self, mux: Mux, facts: PodFacts, unserved_ports: dict[int, str]) -> None:
+    def begin(self, mux: Mux, facts: PodFacts, unserved_ports: dict[str, str]) -> None:
         self._mux = mux
         self.facts = facts
         self.unserved_ports = unserved_ports
@@ -79,6 +80,9 @@ class LiveTunnel:
 
     def listen(self, on_connection: OnConnection) -> None:
         self._on_connection = on_connection
+
+    def listen_datagrams(self, on_flow: OnConnection) -> None:
+        self._on_flow = on_flow
 
     def set_listening(self, pod_ports: frozenset[int]) -> None:
         self._send(Listening(sorted(pod_ports)))
@@ -134,6 +138,8 @@ class LiveTunnel:
         opening = stream.opening
         if opening.kind is Kind.INBOUND:
             self._on_connection(stream, opening.port, (opening.host, opening.peer_port))
+        elif opening.kind is Kind.INBOUND_UDP:
+            self._on_flow(stream, opening.port, (opening.host, opening.peer_port))
         else:
             stream.refuse(errno.EOPNOTSUPP)
 

@@ -252,7 +252,7 @@ async def test_what_came_by_loopback_is_reset_where_the_rest_is_handed_over() ->
 async def test_a_loopback_port_that_is_taken_is_reported() -> None:
     pod, blocker = await Pod().start(), listener()
     port = blocker.getsockname()[1]
-    assert await pod.inbound.open_ports((), (port,)) == {port: "Address already in use"}
+    assert await pod.inbound.open_ports((), (port,)) == {str(port): "Address already in use"}
     blocker.close()
 
 
@@ -264,7 +264,7 @@ async def test_a_port_that_is_taken_is_reported_and_the_others_are_served() -> N
         probe.bind(("127.0.0.1", 0))
         free = probe.getsockname()[1]
     unserved = await inbound.open_ports((blocker.getsockname()[1], free))
-    assert unserved == {blocker.getsockname()[1]: "Address already in use"}
+    assert unserved == {str(blocker.getsockname()[1]): "Address already in use"}
     caller, _ = await asyncio.get_running_loop().create_connection(Recorder, "127.0.0.1", free)
     await until(lambda: not inbound.idle)
     caller.abort()

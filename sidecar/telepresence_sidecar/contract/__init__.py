@@ -56,10 +56,10 @@ class SidecarConfig:
 
     `client_key` is the session's public key as one OpenSSH line. `ports` are the workload's TCP ports, on
     which connections are accepted (and held); `loopback_ports` are further ones that are bound on the pod's
-    loopback alone, for its own containers. `tunnel_port` is bound there, too, `health_port` on every address;
-    neither is among the ports of the pod. `grace` is how many seconds to wait for a client. `drain_seconds`
-    is the most that a sidecar which hands over may take from SIGTERM to its exit: keep it below the pod's
-    terminationGracePeriodSeconds.
+    loopback alone, for its own containers. `udp_ports` are the workload's for datagrams. `tunnel_port` is
+    bound on loopback, too, `health_port` on every address; neither is among the ports of the pod. `grace` is
+    how many seconds to wait for a client. `drain_seconds` is the most that a sidecar which hands over may
+    take from SIGTERM to its exit: keep it below the pod's terminationGracePeriodSeconds.
     """
 
     session: str
@@ -73,19 +73,21 @@ class SidecarConfig:
     hold_connections: int = 1024
     drain_seconds: float = 25.0
     loopback_ports: tuple[int, ...] = ()
+    udp_ports: tuple[int, ...] = ()
 
     def to_argument(self) -> str:
-        """One shell-safe word, for the `args` of a container. A sidecar that is too old for loopback ports
-        understands it if there are none."""
+        """One shell-safe word, for the `args` of a container. A sidecar that is too old for loopback or UDP
+        ports understands it if there are none."""
         fields = asdict(self)
-        if not self.loopback_ports:
-            del fields["loopback_ports"]
+        for newer in ("loopback_ports", "udp_ports"):
+            if not fields[newer]:
+                del fields[newer]
         return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode()
 
     @classmethod
     def from_argument(cls, word: str) -> SidecarConfig:
         """The inverse of `to_argument`; ValueError or TypeError when the word is not one of its."""
         fields = json.loads(base64.urlsafe_b64decode(word))
-        fields["ports"] = tuple(fields["ports"])
-        fields["loopback_ports"] = tuple(fields.get("loopback_ports", ()))
+        for ports in ("ports", "loopback_ports", "udp_ports"):
+            fields[ports] = tuple(fields.get(ports, ()))
         return cls(**fields)

@@ -72,9 +72,10 @@ class Kind(IntEnum):
     INBOUND = 3  # pod -> laptop: a connection to the pod's port, from host:peer_port
     DNS = 4  # laptop -> pod: rest is one DNS message; the answer comes as one datagram
     FILES = 5  # laptop -> pod: rest is a JSON request; the answer is a report line and a tar stream
+    INBOUND_UDP = 6  # pod -> laptop: datagrams to the pod's port, from host:peer_port
 
 
-DATAGRAM_KINDS = frozenset({Kind.UDP, Kind.DNS})
+DATAGRAM_KINDS = frozenset({Kind.UDP, Kind.DNS, Kind.INBOUND_UDP})
 
 REQUEST_KINDS = frozenset({Kind.DNS, Kind.FILES})
 """Their `rest` is a request; that of all others is the first bytes of the stream."""

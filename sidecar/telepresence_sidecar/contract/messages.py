@@ -14,8 +14,8 @@ from .frames import ProtocolError
 
 @dataclass(frozen=True)
 class Hello:
-    """Pod: who I am. `facts` are the fields of the laptop's PodFacts; `unserved` maps ports (as text) to
-    reasons."""
+    """Pod: who I am. `facts` are the fields of the laptop's PodFacts; `unserved` maps ports, as in 53 or
+    53/udp, to reasons."""
 
     protocol: int
     facts: dict[str, object]

@@ -294,7 +294,7 @@ def test_the_intent_reaches_the_session_whole(swapping):
         "kind": "deployment",
         "name": "orders",
         "container": None,
-        "ports": [{"laptop_port": 8081, "pod_port": 8080}],
+        "ports": [{"laptop_port": 8081, "pod_port": 8080, "protocol": "TCP"}],
         "command": ["true"],
         "image": "r/i:1",
         "grace_seconds": 120.0,

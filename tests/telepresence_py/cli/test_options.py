@@ -88,6 +88,25 @@ def test_a_target_prints_as_kind_and_name():
 def test_a_port_is_the_laptops_and_then_the_pods():
     assert parse_port("8080") == PortOverride(8080, 8080)
     assert parse_port("8081:80") == PortOverride(laptop_port=8081, pod_port=80)
+    assert parse_port("8081:80/tcp") == PortOverride(laptop_port=8081, pod_port=80)
+
+
+@pytest.mark.parametrize("word", ["5353:53/udp", "5353:53/UDP"])
+def test_a_port_of_udp_is_told_by_its_protocol(word):
+    assert parse_port(word) == PortOverride(5353, 53, "UDP")
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("53/udb", "'udb' is no protocol.*mean 53/udp"),
+        ("1:53/sctp", "write 1:53 for TCP or 1:53/udp"),
+        ("53/", "write"),
+    ],
+)
+def test_an_unknown_protocol_is_refused_with_what_there_is(word, said):
+    with pytest.raises(BadUsage, match=said):
+        parse_port(word)
 
 
 @pytest.mark.parametrize("word", ["", "http", "0", "65536", "80:", ":80", "1:2:3", "-1", "8080:x", "１２"])
@@ -100,6 +119,9 @@ def test_a_pod_port_may_be_given_twice_only_with_one_meaning():
     assert parse_ports(["8080", "9090:9000", "8080"]) == (PortOverride(8080, 8080), PortOverride(9090, 9000))
     with pytest.raises(BadUsage, match="port 80 of the pod"):
         parse_ports(["8080:80", "8081:80"])
+    with pytest.raises(BadUsage, match="port 53/udp of the pod"):
+        parse_ports(["5353:53/udp", "5354:53/udp"])
+    assert len(parse_ports(["5353:53/udp", "5353:53"])) == 2
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ from telepresence_py.forward.datagrams import (
     IP_RECVORIGDSTADDR,
     IPV6_RECVORIGDSTADDR,
     Datagrams,
-    FlowKey,
     FlowLimits,
     NameServers,
     RawSocket,
@@ -23,7 +22,7 @@ from telepresence_py.forward.datagrams import (
     serve_datagrams,
 )
 from telepresence_py.forward.directions import ALL_TO_POD, Directions
-from telepresence_py.forward.packets import Endpoint, udp_packet, unreachable_packet
+from telepresence_py.forward.packets import Endpoint, FlowKey, udp_packet, unreachable_packet
 from telepresence_py.model.rules import Way
 from telepresence_py.tunnel.interface import Tunnel
 from tests.fakes.loop import in_loop, until

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from telepresence_py.isolation.listening import listening_ports
+from telepresence_py.isolation.listening import bound_ports, listening_ports
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the tables are little-endian")
 
@@ -33,3 +33,12 @@ def test_ports_are_told_with_the_addresses_of_both_families() -> None:
 
 def test_an_empty_table_lists_nothing() -> None:
     assert listening_ports("", HEADER) == {}
+
+
+def test_of_udp_those_that_take_datagrams_from_anybody_are_told() -> None:
+    table = (
+        HEADER
+        + f"   0: 00000000:14E9 00000000:0000 07 {TAIL}"
+        + f"   1: 0100007F:1F90 0100007F:0035 01 {TAIL}"
+    )
+    assert bound_ports(table) == {5353: frozenset({"0.0.0.0"})}

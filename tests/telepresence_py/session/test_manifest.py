@@ -260,13 +260,21 @@ def test_ports_below_1024_of_the_pods_loopback_are_opened_too():
     assert {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"} in sysctls
 
 
-def test_a_sidecar_that_knows_no_loopback_ports_is_told_of_none():
+def test_udp_ports_below_1024_are_opened_too():
+    config = replace(SidecarConfig("s", "h", "k", (8080,), 1, 2), udp_ports=(53,))
+    low = SidecarShape("app", "i", config, "deployment/orders", "now", HOLDER)
+    sysctls = sidecar_pod(ADMITTED, "n", low)["spec"]["securityContext"]["sysctls"]
+    assert {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"} in sysctls
+
+
+def test_a_sidecar_that_knows_no_loopback_or_udp_ports_is_told_of_none():
     def told(config):
         return json.loads(base64.urlsafe_b64decode(config.to_argument()))
 
-    assert "loopback_ports" not in told(CONFIG)
-    config = replace(CONFIG, loopback_ports=(9000, 9001))
+    assert not {"loopback_ports", "udp_ports"} & told(CONFIG).keys()
+    config = replace(CONFIG, loopback_ports=(9000, 9001), udp_ports=(53,))
     assert told(config)["loopback_ports"] == [9000, 9001]
+    assert told(config)["udp_ports"] == [53]
     assert SidecarConfig.from_argument(config.to_argument()) == config
 
 

@@ -283,14 +283,48 @@ def test_declared_ports_and_service_targets_are_mapped_one_to_one():
     )
 
 
-def test_services_of_other_pods_and_udp_targets_count_for_nothing():
+def test_services_of_other_pods_count_for_nothing():
     other = service(target=7000)
     other["spec"]["selector"] = {"app": "payments"}
     headless = service(target=7001)
     headless["spec"]["selector"] = None
-    assert ports(services=[other, headless, service(target=7002, protocol="UDP")]) == (
+    assert ports(services=[other, headless, service(target=7002, protocol="SCTP")]) == (
         PortMap(8080, 8080, "http"),
     )
+
+
+BOTH = [{"containerPort": 53, "name": "dns-tcp"}, {"containerPort": 53, "name": "dns", "protocol": "UDP"}]
+
+
+def test_udp_ports_are_mapped_beside_those_of_tcp_on_the_same_number():
+    made = plan(
+        snapshot(containers=[app(ports=BOTH)], services=[service(target=7002, protocol="UDP")]),
+        ports=[PortOverride(5353, 53, "UDP")],
+    )
+    assert made.ports == (
+        PortMap(53, 53, "dns-tcp"),
+        PortMap(53, 5353, "dns", protocol="UDP"),
+        PortMap(7002, 7002, protocol="UDP"),
+    )
+    assert (made.config.ports, made.config.udp_ports) == ((53,), (53, 7002))
+
+
+def test_one_port_may_be_given_once_for_each_protocol():
+    twice = [PortOverride(1, 53, "UDP"), PortOverride(2, 53)]
+    assert {port.child_port for port in plan(snapshot(containers=[app(ports=BOTH)]), ports=twice).ports} == {
+        1,
+        2,
+    }
+    with pytest.raises(BadUsage, match="53/udp"):
+        plan(snapshot(containers=[app(ports=BOTH)]), ports=[twice[0], PortOverride(3, 53, "UDP")])
+
+
+def test_a_port_that_exists_in_the_other_protocol_alone_is_refused_with_what_was_meant():
+    only_udp = [app(ports=BOTH[1:])]
+    with pytest.raises(NamedObjectMissing, match=r"no TCP port 53.*53/udp \(dns\).*-p 5353:53/udp\?"):
+        plan(snapshot(containers=only_udp), ports=[PortOverride(5353, 53)])
+    with pytest.raises(NamedObjectMissing, match=r"no UDP port 8080.*mean -p 8080:8080\?"):
+        ports(overrides=[PortOverride(8080, 8080, "UDP")])
 
 
 def test_an_unknown_port_is_refused_naming_those_there_are():
@@ -321,10 +355,10 @@ def test_the_same_pod_port_twice_is_bad_usage():
         plan(ports=[PortOverride(1, 8080), PortOverride(2, 8080)])
 
 
-def test_udp_ports_are_announced_as_not_served():
-    made = plan(snapshot(containers=[app(ports=[{"containerPort": 53, "protocol": "UDP"}])]))
+def test_ports_of_other_protocols_are_announced_as_not_served():
+    made = plan(snapshot(containers=[app(ports=[{"containerPort": 53, "protocol": "SCTP"}])]))
     assert made.ports == ()
-    assert any("UDP port 53" in notice for notice in made.notices)
+    assert any("SCTP port 53" in notice for notice in made.notices)
 
 
 def test_the_sidecars_own_ports_are_none_of_the_pods():

@@ -160,13 +160,17 @@ def test_a_claim_that_is_in_use_brings_the_pod_to_its_node():
 
 
 def test_the_service_selects_the_pod_and_is_owned_by_it():
-    plan = plan_run(intent(exposed=(PortOverride(9000, 80),)), snapshot(), IDENTITY)
+    exposed = (PortOverride(9000, 80), PortOverride(5353, 53, "UDP"))
+    plan = plan_run(intent(exposed=exposed), snapshot(), IDENTITY)
     service = service_of(plan, "uid-1")
     assert service["metadata"]["ownerReferences"] == [
         {"apiVersion": "v1", "kind": "Pod", "name": "api", "uid": "uid-1"}
     ]
     assert service["spec"]["selector"].items() <= made(plan)["metadata"]["labels"].items()
-    assert service["spec"]["ports"] == [{"name": "tcp-80", "port": 80, "targetPort": 80}]
+    assert service["spec"]["ports"] == [
+        {"name": "udp-53", "port": 53, "targetPort": 53, "protocol": "UDP"},
+        {"name": "tcp-80", "port": 80, "targetPort": 80, "protocol": "TCP"},
+    ]
 
 
 def test_every_change_is_told_with_its_undo():

@@ -3,7 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-from telepresence_py.session.stage import announce, name_servers
+from telepresence_py.model.intent import EnvironmentChoice
+from telepresence_py.model.network import PortMap
+from telepresence_py.session.stage import Scene, announce, name_servers, without_udp
 from telepresence_py.session.tunnels import Tunnels
 from telepresence_sidecar.contract import __version__
 from tests.fakes.tunnel import FACTS
@@ -35,6 +37,14 @@ def test_nothing_is_told_of_a_sidecar_that_can_do_all():
 
 
 def test_a_port_on_which_the_sidecar_cannot_listen_is_told_with_its_reason():
-    (text,) = _told(__version__, {80: "permission denied"})
+    (text,) = _told(__version__, {"80": "permission denied"})
     assert "80" in text
     assert "permission denied" in text
+
+
+def test_a_child_on_the_laptops_own_network_goes_without_udp_and_nothing_waits_for_it():
+    told = []
+    ports = (PortMap(53, 53), PortMap(53, 5353, protocol="UDP"))
+    scene = without_udp(Scene(("true",), ports, (), EnvironmentChoice()), told.append)
+    assert scene.ports == ports[:1]
+    assert "UDP port 53" in told[0].text
