@@ -21,6 +21,7 @@ from telepresence_py import __version__
 
 from .figures import Figure, tables
 from .growth import growth_figures, memory_figures
+from .naming import naming_figures
 from .plot import svg
 from .stage import Stage, attempted, say
 from .starting import server_version, start_figures
@@ -76,6 +77,7 @@ def _parts(stage: Stage, options: argparse.Namespace) -> dict[str, Callable[[], 
         "memory": partial(memory_figures, stage),
         "tunnel": partial(tunnel_figures, stage, options.rtt, options.rounds or 3),  # and "session"
         "growth": partial(growth_figures, stage),
+        "names": partial(naming_figures, stage, options.rtt, options.rounds or 5),
     }
     wanted = {"tunnel" if name == "session" else name for name in options.figures}
     return {name: part for name, part in every.items() if name in wanted}
@@ -108,7 +110,7 @@ def _lines(path: str, beginning: str = "") -> list[str]:
     return [line for line in Path(path).read_text().splitlines() if line.startswith(beginning)]
 
 
-PARTS = ("start", "memory", "tunnel", "session", "growth")
+PARTS = ("start", "memory", "tunnel", "session", "growth", "names")
 QUICK_PARTS = PARTS[:3]
 
 

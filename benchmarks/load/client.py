@@ -334,6 +334,13 @@ def hold(host: str, port: int, count: int) -> Answer:
     return {"held": len(HELD)}
 
 
+def look_up(name: str) -> Answer:
+    """Seconds until the system's resolver has the name's addresses."""
+    began = time.monotonic()
+    socket.getaddrinfo(name, 80, type=socket.SOCK_STREAM)
+    return {"seconds": time.monotonic() - began}
+
+
 ORDERS: dict[str, Callable[..., Answer]] = {
     "up": up,
     "down": down,
@@ -341,6 +348,7 @@ ORDERS: dict[str, Callable[..., Answer]] = {
     "connections": connections,
     "requests": requests,
     "hold": hold,
+    "look_up": look_up,
 }
 
 

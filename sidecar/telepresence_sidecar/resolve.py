@@ -6,7 +6,12 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
+
+from .contract.names import Inquiry
+from .contract.stream import MuxStream
+from .sockets import errno_of
 
 TIMEOUT = 2.0
 """Seconds for one answer: less than the 5 s of the child's resolver, so that a second server has its
@@ -14,6 +19,7 @@ chance."""
 
 ATTEMPTS = 2
 
+NO_SUCH_NAME = 3
 _TRY_NEXT = frozenset({2, 4, 5})
 """SERVFAIL, NOTIMP, REFUSED: glibc, too, goes on to the next server."""
 
@@ -38,21 +44,47 @@ def response_code(message: bytes) -> int:
     return message[3] & 0x0F
 
 
-async def resolve(
-    query: bytes, servers: Sequence[str], timeout: float = TIMEOUT, attempts: int = ATTEMPTS, port: int = 53
-) -> bytes:
+@dataclass(frozen=True)
+class Servers:
+    """The pod's name servers. Each gets so many seconds; all are tried so often."""
+
+    addresses: Sequence[str]
+    timeout: float = TIMEOUT
+    attempts: int = ATTEMPTS
+    port: int = 53
+
+
+async def answer_names(stream: MuxStream, servers: Servers) -> None:
+    """An Inquiry: each answer is one datagram, and the last is the first that does not deny its name."""
+    inquiry = Inquiry.of(stream.opening)
+    answered = False
+    try:
+        for query in inquiry.queries():
+            message = await resolve(query, servers, inquiry.whole)
+            stream.write(message)
+            answered = True
+            if response_code(message) != NO_SUCH_NAME:
+                break
+    except (OSError, ValueError) as error:  # what has been said stays said; the asker may ask for the rest
+        if not answered:
+            stream.refuse(errno_of(error) if isinstance(error, OSError) else errno.EINVAL)
+            return
+    stream.close()
+
+
+async def resolve(query: bytes, servers: Servers, whole: bool = True) -> bytes:
     """The first useful answer, else the last useless one. OSError: ETIMEDOUT when no server answers, EINVAL
-    when the query is none."""
+    when the query is none. With `whole` a truncated one is asked for again over TCP."""
     if len(query) < 12:
         raise OSError(errno.EINVAL, "not a DNS message")
     last = b""
-    for _ in range(attempts):
-        for server in servers:
+    for _ in range(servers.attempts):
+        for server in servers.addresses:
             try:
-                async with asyncio.timeout(timeout):
-                    message = await _ask_udp(query, server, port)
-                    if truncated(message):
-                        message = await _ask_tcp(query, server, port)
+                async with asyncio.timeout(servers.timeout):
+                    message = await _ask_udp(query, server, servers.port)
+                    if whole and truncated(message):
+                        message = await _ask_tcp(query, server, servers.port)
             except (OSError, TimeoutError, asyncio.IncompleteReadError):
                 continue
             if response_code(message) not in _TRY_NEXT:

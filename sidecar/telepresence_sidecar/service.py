@@ -30,9 +30,8 @@ from .inbound import Inbound
 from .lifetime import Lifetime
 from .log import Log
 from .outbound import connect, datagrams
-from .resolve import nameservers, resolve
+from .resolve import Servers, answer_names, nameservers
 from .sending import send_files
-from .sockets import errno_of
 
 MEMORY = 16 << 20
 """Bytes by which all receive windows together may grow: a LimitRange may leave the container 64 MiB."""
@@ -165,7 +164,7 @@ class Service:
         elif kind is Kind.UDP:
             self._spawn(datagrams(stream))
         elif kind is Kind.DNS:
-            self._spawn(_answer(stream))
+            self._spawn(answer_names(stream, Servers(nameservers(read_resolv_conf()))))
         elif kind is Kind.FILES:
             self._spawn(send_files(stream))
         else:
@@ -175,13 +174,3 @@ class Service:
         task = asyncio.get_running_loop().create_task(serving)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _answer(stream: MuxStream) -> None:
-    """DNS: one request, one datagram."""
-    try:
-        servers = nameservers(read_resolv_conf())
-        stream.write(await resolve(stream.opening.rest, servers))
-        stream.close()
-    except OSError as error:
-        stream.refuse(errno_of(error))

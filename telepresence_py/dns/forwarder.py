@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 60.0
 """For which a connection for queries may be silent."""
 
-Resolve = Callable[[bytes], Awaitable[bytes]]
-"""Sends one raw query to the pod's name servers and returns the raw answer, however large."""
+Resolve = Callable[[bytes, bool], Awaitable[bytes]]
+"""resolve(query, whole): one raw query to the raw answer of the pod's name servers; `whole` however large,
+else as UDP gives it, which may be truncated."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Forwarder:
             question = replace(question, udp_limit=limit)
         try:
             async with asyncio.timeout(self.deadline):
-                answer = await self.resolve(query)
+                answer = await self.resolve(query, limit is not None)
             return wire.for_asker(query, question, answer)
         except (OSError, TimeoutError, TelepresenceError, wire.Malformed) as error:
             log.debug("no answer for %s: %s", question, error)

@@ -22,7 +22,7 @@ Learn = Callable[[Rule, str, float], None]
 
 @dataclass(frozen=True)
 class RuledResolve:
-    """`await resolve(query)`, for a Forwarder. `laptop_addresses` raises socket.gaierror.
+    """`await resolve(query, whole)`, for a Forwarder. `laptop_addresses` raises socket.gaierror.
 
     A name under `--via-laptop` is never asked of the pod. It has addresses and no other records; one that the
     laptop does not know does not exist.
@@ -33,11 +33,11 @@ class RuledResolve:
     laptop_addresses: Callable[[str], Awaitable[list[str]]]
     learn: Learn
 
-    async def __call__(self, query: bytes) -> bytes:
+    async def __call__(self, query: bytes, whole: bool) -> bytes:
         question = wire.read_question(query)
         laptop_name = self.names.for_laptop(question.name)
         if laptop_name is None:
-            answer = await self.by_pod(query)
+            answer = await self.by_pod(query, whole)
         else:
             answer = await self._by_laptop(query, question, laptop_name)
         # before the child has it: its next step may be the connection

@@ -210,7 +210,7 @@ def _expand_name(message: bytes, offset: int) -> tuple[str, int]:
             offset += 1 + length
 
 
-def _skip_name(message: bytes, offset: int) -> int:
+def skip_name(message: bytes, offset: int) -> int:
     """Where the possibly compressed name at `offset` ends."""
     while offset < len(message):
         length = message[offset]
@@ -226,7 +226,7 @@ def _udp_limit(query: bytes, offset: int, records: int) -> int:
     """The payload size of the OPT record behind the question (RFC 6891, 6.2.3), at least PLAIN_LIMIT."""
     try:
         for _ in range(records):
-            offset = _skip_name(query, offset)
+            offset = skip_name(query, offset)
             type_number, size, _, length = struct.unpack_from(">HHIH", query, offset)
             if type_number == OPT:
                 return max(PLAIN_LIMIT, int(size))

@@ -7,6 +7,7 @@ import errno
 from collections.abc import Callable
 
 from telepresence_py.tunnel.interface import Tunnel
+from telepresence_sidecar.contract.names import Inquiry
 
 ChooseTunnel = Callable[[], Tunnel | None]
 """The tunnel for something new, of however many pods there are; None while none lives."""
@@ -27,12 +28,16 @@ async def next_tunnel(choose_tunnel: ChooseTunnel) -> Tunnel:
     return tunnel
 
 
-async def resolve_by_any(choose_tunnel: ChooseTunnel, query: bytes) -> bytes:
-    """asyncio. `Tunnel.resolve` by whichever tunnel lives; one lost meanwhile has its successor asked."""
+async def resolve_by_any(
+    choose_tunnel: ChooseTunnel, inquiry: Inquiry, on_answer: Callable[[bytes], None]
+) -> None:
+    """asyncio. `Tunnel.resolve` by whichever tunnel lives; one lost before it answers has its successor
+    asked."""
     while True:
         tunnel = await next_tunnel(choose_tunnel)
         try:
-            return await tunnel.resolve(query)
+            await tunnel.resolve(inquiry, on_answer)
+            return
         except OSError:
             if not tunnel.lost.is_set():
                 raise

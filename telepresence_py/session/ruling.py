@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from telepresence_py.dns.forwarder import Forwarder, Resolve
 from telepresence_py.dns.laptop import LaptopNames
 from telepresence_py.dns.names import RuledNames, hosts_addresses, search_domains
+from telepresence_py.dns.podnames import Ask, PodNames
 from telepresence_py.dns.ruled import RuledResolve
+from telepresence_py.dns.search import SearchPath
 from telepresence_py.forward.datagrams import DNS_PORT
 from telepresence_py.forward.directions import ALL_TO_POD, Directions
 from telepresence_py.forward.packets import Endpoint, canonical
@@ -29,15 +31,18 @@ class Ruling:
 
 
 def ruling(
-    rules: tuple[Rule, ...], facts: PodFacts, servers: frozenset[str], resolve: Resolve, report: Report
+    rules: tuple[Rule, ...], facts: PodFacts, servers: frozenset[str], ask: Ask, report: Report
 ) -> Ruling:
-    """`resolve` asks the pod, `servers` are its name servers. Needs an asyncio loop."""
+    """`ask` asks the pod, `servers` are its name servers. Needs an asyncio loop."""
+    path = SearchPath.of(facts.resolv_conf)
     if not rules:
-        return Ruling(Forwarder(resolve), ALL_TO_POD)
+        return Ruling(Forwarder(PodNames(ask, path)), ALL_TO_POD)
     ways = Ways(rules)
     names = RuledNames(rules, search_domains(facts.resolv_conf))
+    by_pod = PodNames(ask, path, lambda name: names.for_laptop(name) is not None)
+    resolve: Resolve = by_pod
     if names:
-        resolve = RuledResolve(resolve, names, LaptopNames().addresses, ways.learn)
+        resolve = RuledResolve(by_pod, names, LaptopNames().addresses, ways.learn)
         for name, address in hosts_addresses(facts.hosts):
             for rule in names.naming(name):
                 ways.learn(rule, address, ALWAYS)

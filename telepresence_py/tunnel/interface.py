@@ -13,6 +13,7 @@ from typing import Protocol
 import trio
 
 from telepresence_py.model.network import PodFacts
+from telepresence_sidecar.contract.names import Inquiry
 from telepresence_sidecar.contract.splice import Splice, reset
 from telepresence_sidecar.contract.stream import MuxStream
 
@@ -87,10 +88,10 @@ class Tunnel(Protocol):
         ECONNREFUSED when nobody is there, ETIMEDOUT when it was unused too long, ECONNRESET when the tunnel
         is lost."""
 
-    async def resolve(self, query: bytes) -> bytes:
-        """Asks the pod's name servers a raw DNS message, as an asyncio coroutine. The pod tries each,
-        repeats, and asks over TCP when the answer was truncated. OSError (ETIMEDOUT, ...) when none
-        answers."""
+    async def resolve(self, inquiry: Inquiry, on_answer: Callable[[bytes], None]) -> None:
+        """Asks the pod's name servers, as an asyncio coroutine. `on_answer` is called with each raw answer,
+        in the order of the inquiry's queries, as they come. The pod tries each server and repeats. Returns
+        when no more answers come; OSError (ETIMEDOUT, ...) when there was none."""
 
     def listen(self, on_connection: OnConnection) -> None:
         """Who takes connections that arrive in the pod. Streams come only for ports of `set_listening`. One

@@ -27,6 +27,7 @@ from telepresence_sidecar.contract.messages import (
     to_json,
 )
 from telepresence_sidecar.contract.mux import Mux
+from telepresence_sidecar.contract.names import Inquiry
 from telepresence_sidecar.contract.stream import MuxStream
 
 RESOLVE_SECONDS = 20.0
@@ -66,13 +67,13 @@ class LiveTunnel:
     ) -> DatagramFlow:
         return _Flow(self._mux.open(Opening(Kind.UDP, host, port)), on_datagram, on_end)
 
-    async def resolve(self, query: bytes) -> bytes:
-        stream = self._mux.open(Opening(Kind.DNS, rest=query))
-        answer = _Answer()
-        stream.set_protocol(answer)
+    async def resolve(self, inquiry: Inquiry, on_answer: Callable[[bytes], None]) -> None:
+        stream = self._mux.open(inquiry.opening())
+        answers = _Answers(on_answer)
+        stream.set_protocol(answers)
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
-                return await answer.message
+                await answers.ended
         except TimeoutError:
             raise OSError(errno.ETIMEDOUT, "the pod did not answer a DNS query") from None
         finally:
@@ -186,16 +187,22 @@ class _Flow(asyncio.Protocol):
             self._on_end(getattr(exc, "errno", None) or errno.ECONNRESET)
 
 
-class _Answer(asyncio.Protocol):
-    """Waits for one datagram."""
+class _Answers(asyncio.Protocol):
+    """Hands on datagrams; `ended` fails when there was none."""
 
-    def __init__(self) -> None:
-        self.message: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    def __init__(self, on_answer: Callable[[bytes], None]) -> None:
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._on_answer = on_answer
+        self._any = False
 
     def data_received(self, data: bytes) -> None:
-        if not self.message.done():
-            self.message.set_result(data)
+        self._any = True
+        self._on_answer(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.message.done():
-            self.message.set_exception(exc or ConnectionResetError(errno.ECONNRESET, "the tunnel was lost"))
+        if self.ended.done():
+            return
+        if self._any:
+            self.ended.set_result(None)
+        else:
+            self.ended.set_exception(exc or ConnectionResetError(errno.ECONNRESET, "the tunnel was lost"))

@@ -83,3 +83,12 @@ def test_what_fails_is_told_and_the_next_order_is_carried_out(asking, ports):
         with pytest.raises(Failed, match="ConnectionRefused"):
             asking.ask("up", host="127.0.0.1", port=unused.getsockname()[1], size=SIZE)
     assert asking.ask("hold", host="127.0.0.1", port=ports[ECHO], count=0) == {"held": 0}
+
+
+def test_a_name_is_looked_up_in_the_time_it_takes(asking):
+    assert asking.ask("look_up", name="localhost")["seconds"] > 0
+
+
+def test_a_name_that_does_not_exist_is_no_figure(asking):
+    with pytest.raises(Failed, match="gaierror"):
+        asking.ask("look_up", name="name.invalid")

@@ -19,6 +19,7 @@ import trio
 from telepresence_py.tunnel import bridge
 from telepresence_py.tunnel.bridge import in_asyncio
 from telepresence_py.tunnel.interface import MuxStream, PodFiles
+from telepresence_sidecar.contract.names import Inquiry
 from tests.conformance.tunnel_worlds import WORLDS, World, in_time
 from tests.fakes.kubelet import KubeletVolume
 from tests.fakes.loop import at_end, settle
@@ -172,7 +173,7 @@ async def test_a_flow_to_nobody_ends_with_connection_refused(world: World) -> No
 @in_every_world
 async def test_what_is_no_dns_message_is_an_os_error(world: World) -> None:
     with pytest.raises(OSError, match=r"."):
-        await in_asyncio(world.tunnel.resolve, b"short")
+        await in_asyncio(world.tunnel.resolve, Inquiry(b"short"), print)
 
 
 @in_every_world
@@ -378,7 +379,7 @@ async def test_the_pod_s_end_is_told_to_everybody(world: World, tmp_path: Path) 
     await in_time(recorder.lost.done)
     assert isinstance(recorder.lost.result(), ConnectionResetError)
     with pytest.raises(OSError, match=r"."):
-        await in_asyncio(world.tunnel.resolve, bytes(12))
+        await in_asyncio(world.tunnel.resolve, Inquiry(bytes(12)), print)
     with pytest.raises(OSError, match=r"."):
         async with world.tunnel.files(str(tmp_path), 1, 1):
             pass

@@ -12,6 +12,7 @@ import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import takewhile
 
 from telepresence_py.model.network import PodFacts
 from telepresence_py.tunnel.live import LiveTunnel
@@ -28,8 +29,10 @@ from telepresence_sidecar.contract.messages import (
     to_json,
 )
 from telepresence_sidecar.contract.mux import Mux
+from telepresence_sidecar.contract.names import Inquiry
 from telepresence_sidecar.contract.stream import MuxStream
 from telepresence_sidecar.outbound import connect, datagrams
+from telepresence_sidecar.resolve import NO_SUCH_NAME
 from telepresence_sidecar.sending import send_files
 from tests.fakes.wire import MuxPair
 
@@ -140,12 +143,18 @@ class FakePod:
             task.add_done_callback(self._tasks.discard)
 
     def _answer(self, stream: MuxStream) -> None:
-        answer = self.answers(stream.opening.rest) if len(stream.opening.rest) >= 12 else None
-        if answer is None:
+        inquiry = Inquiry.of(stream.opening)
+        queries = inquiry.queries() if len(inquiry.query) >= 12 else ()
+        answers = list(takewhile(lambda answer: answer is not None, map(self.answers, queries)))
+        if not answers:
             stream.refuse(errno.ETIMEDOUT)
-        else:
+            return
+        for answer in answers:
+            assert answer is not None
             stream.write(answer)
-            stream.close()
+            if answer[3] & 0xF != NO_SUCH_NAME:
+                break
+        stream.close()
 
 
 def _without_state(opening: Opening) -> Opening:

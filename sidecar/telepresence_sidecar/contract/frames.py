@@ -70,7 +70,7 @@ class Kind(IntEnum):
     TCP = 1  # laptop -> pod: connect to host:port from the pod
     UDP = 2  # laptop -> pod: a datagram flow to host:port
     INBOUND = 3  # pod -> laptop: a connection to the pod's port, from host:peer_port
-    DNS = 4  # laptop -> pod: rest is one DNS message; the answer comes as one datagram
+    DNS = 4  # laptop -> pod: an Inquiry; each answer comes as one datagram
     FILES = 5  # laptop -> pod: rest is a JSON request; the answer is a report line and a tar stream
     INBOUND_UDP = 6  # pod -> laptop: datagrams to the pod's port, from host:peer_port
 

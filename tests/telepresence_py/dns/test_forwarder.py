@@ -20,7 +20,7 @@ def answered(forwarder: Forwarder, query: bytes = QUERY) -> bytes | None:
 def test_the_pods_answer_is_handed_on_with_the_askers_identity() -> None:
     asked = []
 
-    async def resolve(query: bytes) -> bytes:
+    async def resolve(query: bytes, whole: bool) -> bytes:
         asked.append(query)
         return ANSWER
 
@@ -30,7 +30,7 @@ def test_the_pods_answer_is_handed_on_with_the_askers_identity() -> None:
 
 @pytest.mark.parametrize("error", [ConnectionResetError(), SessionLost("gone"), TimeoutError()])
 def test_a_lost_tunnel_is_a_server_failure(error: Exception) -> None:
-    async def resolve(query: bytes) -> bytes:
+    async def resolve(query: bytes, whole: bool) -> bytes:
         raise error
 
     answer = answered(Forwarder(resolve))
@@ -40,7 +40,7 @@ def test_a_lost_tunnel_is_a_server_failure(error: Exception) -> None:
 
 
 def test_a_pod_that_does_not_answer_in_time_is_a_server_failure() -> None:
-    async def resolve(query: bytes) -> bytes:
+    async def resolve(query: bytes, whole: bool) -> bytes:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -50,7 +50,7 @@ def test_a_pod_that_does_not_answer_in_time_is_a_server_failure() -> None:
 
 
 def test_nonsense_from_the_pod_is_a_server_failure() -> None:
-    async def resolve(query: bytes) -> bytes:
+    async def resolve(query: bytes, whole: bool) -> bytes:
         return b"?"
 
     answer = answered(Forwarder(resolve))
@@ -59,7 +59,7 @@ def test_nonsense_from_the_pod_is_a_server_failure() -> None:
 
 
 def test_what_is_no_query_is_neither_asked_nor_answered() -> None:
-    async def resolve(query: bytes) -> bytes:
+    async def resolve(query: bytes, whole: bool) -> bytes:
         raise AssertionError
 
     assert answered(Forwarder(resolve), b"hello") is None

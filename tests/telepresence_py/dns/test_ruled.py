@@ -28,7 +28,7 @@ class World:
         self.hosts = {"nas.lab.example": ["192.0.2.7", "fd00::7"]}
         self.trouble = socket.EAI_NONAME
 
-    async def by_pod(self, query: bytes) -> bytes:
+    async def by_pod(self, query: bytes, whole: bool) -> bytes:
         self.asked_pod.append(query)
         record = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 30, 4) + socket.inet_aton("10.0.0.5")
         return answer_to(query[:6] + b"\0\1" + query[8:], record)
@@ -103,7 +103,7 @@ def test_an_answer_that_cannot_be_read_is_not_passed_on() -> None:
     """It could hold an address of a name that is never to be reached."""
     world = World()
 
-    async def broken(query: bytes) -> bytes:
+    async def broken(query: bytes, whole: bool) -> bytes:
         return answer_to(query[:6] + b"\0\1" + query[8:], b"\xc0")
 
     world.by_pod = broken  # type: ignore[method-assign]

@@ -17,11 +17,11 @@ PEER = Endpoint("10.0.0.5", 8080)  # A_DATA
 
 
 def made(*rules, hosts="", told=None):
-    async def resolve(query):
-        return answer_with(query, [record(POINTER, 1, A_DATA)])
+    async def ask(inquiry, on_answer):
+        on_answer(answer_with(inquiry.query, [record(POINTER, 1, A_DATA)]))
 
     facts = replace(FACTS, resolv_conf="search shop.svc\nnameserver 10.96.0.10\n", hosts=hosts)
-    return ruling(rules, facts, SERVERS, resolve, (told if told is not None else []).append)
+    return ruling(rules, facts, SERVERS, ask, (told if told is not None else []).append)
 
 
 def test_without_rules_all_goes_to_the_pod_and_its_name_servers():
