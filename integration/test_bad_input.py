@@ -72,6 +72,7 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["swap", "plain", "--image", "", "--", "true"], ["--image"]),
         (["swap", "plain", "--connect", "fats", "--", "true"], ["--connect", "fats", "fast"]),
         (["swap", "plain", "--method", "porxy", "--", "true"], ["--method", "porxy", "proxy"]),
+        (["run", "--method", "redirct", "--", "true"], ["redirct", "redirect"]),
         (["run", "--method", "proxy", "--never", "db", "--", "true"], ["--method proxy", "--never db"]),
         (["run", "--connect", "", "--", "true"], ["--connect", "truthful", "fast"]),
         (["swap", "plain", "--watch", "/tmp", "--", "true"], ["--watch", "--restart"]),
@@ -175,6 +176,12 @@ def test_the_commands_own_port_is_not_looked_for_in_the_pod(townsman: Product, u
     options = ("--pod-localhost", "8080")
     ended = townsman.run("swap", "plain", *options, "--", "true", seconds=SOON_SECONDS)
     assert_refused(ended, 2, "--pod-localhost 8080", "own")
+
+
+def test_what_redirection_does_not_keep_is_refused(townsman: Product, untouched: Before) -> None:
+    options = ("--method", "redirect", "--pod-localhost", "5432")
+    ended = townsman.run("swap", "plain", *options, "--", "true", seconds=SOON_SECONDS)
+    assert_refused(ended, 78, "--pod-localhost 5432", "--method userns")
 
 
 def test_a_port_of_another_container_names_that_container(town: Namespace, townsman: Product) -> None:

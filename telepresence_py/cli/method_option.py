@@ -26,7 +26,9 @@ def method_choice(word: str | None, rules: tuple[Rule, ...], localhost: Localhos
         return None
     if word not in METHODS:
         meant = nearest(word, METHODS)
-        hint = f"did you mean {meant!r}?" if meant else f"there are {' and '.join(METHODS)}"
+        hint = (
+            f"did you mean {meant!r}?" if meant else f"there are {', '.join(METHODS[:-1])} and {METHODS[-1]}"
+        )
         raise BadUsage(f"--method: there is no method {word!r}; {hint}")
     if word == "proxy":
         _require_little(rules, localhost)

@@ -46,8 +46,24 @@ def _enter_proxy(view: NetworkView, notice: Callable[[str], None]) -> AbstractAs
     return proxy.enter(view, notice)
 
 
+def _enter_redirect(view: NetworkView, notice: Callable[[str], None]) -> AbstractAsyncContextManager[World]:
+    from telepresence_py.isolation import userns
+
+    return userns.enter(view._replace(redirected=True, held=False), notice)
+
+
 METHODS: tuple[Method, ...] = (
     Method("userns", "user namespace with tproxy", _not_linux, _enter_userns),
+    Method(
+        "redirect",
+        "user namespace with redirection",
+        _not_linux,
+        _enter_redirect,
+        (
+            "the command's connect() succeeds at once, and what is refused shows as a reset after it",
+            "the command's localhost is its own: a port on which it does not listen is not this laptop's",
+        ),
+    ),
     Method(
         "proxy",
         "proxy variables alone",
@@ -114,7 +130,7 @@ async def enter(
             report(_told(method, reasons, is_first=method is methods[0]))
             yield world
             return
-    raise PreconditionFailed("; ".join(reasons) + _by_name(methods, asked))
+    raise PreconditionFailed("; ".join(dict.fromkeys(reasons)) + _by_name(methods, asked))
 
 
 def _told(method: Method, reasons: Sequence[str], is_first: bool) -> Event:

@@ -97,7 +97,7 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
         first = become_first(lambda pid: _say(control, encode(Born(pid))))
     if first:
         os._exit(0)
-    sockets, notices = network.bring_up(view.addresses, view.helper_ports, view.held)
+    sockets, notices = network.bring_up(view.addresses, view.helper_ports, view.held, view.redirected)
     diagnoses = diagnosis.open_wire()
     if diagnoses is not None:
         sockets.append(("diagnosis", diagnoses))

@@ -17,6 +17,7 @@ from telepresence_py.isolation.diagnosis import Diagnosis
 from telepresence_py.isolation.listening import bound_ports, listening_ports
 from telepresence_py.isolation.messages import Handed, Refused, decode, socket_request
 from telepresence_py.isolation.network import CAPTURE_PORT, LOOPBACK_PORT
+from telepresence_py.isolation.redirecting import RedirectedListener, RedirectedReceiver
 from telepresence_py.isolation.syn_queue import SynQueue
 from telepresence_py.model.errors import SessionLost
 
@@ -54,9 +55,19 @@ class Inside:
         self._control = control
         self._asking = trio.Lock()
         self._waiting: deque[trio.MemorySendChannel[Socket | OSError]] = deque()
-        self.tcp_listeners = _sockets(handed.get("tcp", []))
+        self._conntrack = _sockets(handed.get("conntrack", []))
+        self.tcp_listeners = (
+            *_sockets(handed.get("tcp", [])),
+            *map(RedirectedListener, handed.get("tcp-redirected", [])),
+        )
         self.loopback_listeners = _sockets(handed.get("loopback", []))
-        self.udp_sockets = _sockets(handed.get("udp", []))
+        self.udp_sockets = (
+            *_sockets(handed.get("udp", [])),
+            *(
+                RedirectedReceiver(descriptor, wire)
+                for descriptor, wire in zip(handed.get("udp-redirected", []), self._conntrack, strict=True)
+            ),
+        )
         self.raw_sockets = {int(each.family): each for each in _sockets(handed.get("raw", []))}
         self._wires = _sockets(handed.get("diagnosis", []))
         self.diagnosis = Diagnosis(self._wires[0]) if self._wires else None
@@ -141,6 +152,7 @@ class Inside:
             *self.raw_sockets.values(),
             *self._wires,
             *self._queue,
+            *self._conntrack,
         ):
             each.close()
         for descriptor in (*self.volume_directories.values(), *self.namespaces.values(), self._tables):

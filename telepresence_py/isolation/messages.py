@@ -63,6 +63,7 @@ def encode_view(view: NetworkView) -> bytes:
             "writable_volume_paths": sorted(view.writable_volume_paths),
             "helper_ports": view.helper_ports,
             "held": view.held,
+            "redirected": view.redirected,
         }
     ).encode()
 
@@ -78,6 +79,7 @@ def decode_view(data: bytes) -> NetworkView:
         writable_volume_paths=frozenset(fields["writable_volume_paths"]),
         helper_ports=tuple(fields["helper_ports"]),
         held=fields["held"],
+        redirected=fields["redirected"],
     )
 
 

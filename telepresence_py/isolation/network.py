@@ -36,13 +36,16 @@ def pack(address: str) -> bytes:
 
 
 def bring_up(
-    addresses: Iterable[str], helper_ports: tuple[int, ...] = (), held: bool = False
+    addresses: Iterable[str],
+    helper_ports: tuple[int, ...] = (),
+    held: bool = False,
+    redirected: bool = False,
 ) -> tuple[list[tuple[str, socket.socket]], list[str]]:
     """Interface, addresses, routes, capture, sockets. Returns the sockets, named, and notices.
 
     A family in which the pod has no address gets no route: connecting in it fails at once, as in the pod.
     The names are tcp, loopback, udp and raw; there may be two of each, by family. When connections are to be
-    `held` and can be, there are also those of `syn_queue`.
+    `held` and can be, there are also those of `syn_queue`. With `redirected` they are those of `redirecting`.
     """
     packed = [pack(address) for address in addresses]
     notices = _relax()
@@ -51,15 +54,15 @@ def bring_up(
         notices.append("this machine has no IPv6: the command has the pod's IPv4 address alone")
     with taking(Step.INTERFACE):
         _bring_up_interface(packed)
+    if redirected:
+        return _redirect(packed, helper_ports), notices
     sockets, captures = [], []
     for family in (socket.AF_INET, socket.AF_INET6):
         own = tuple(each for each in packed if (len(each) == 4) == (family == socket.AF_INET))
         if family == socket.AF_INET6 and not own and not _has_ipv6():
             continue
         if own:
-            with taking(Step.ROUTE):
-                route = add_anyip_route(socket.if_nametoindex("lo"), own[0])
-                netlink_socket.exchange(netlink_socket.ROUTE, [route])
+            _lead_all_to_loopback(own[0])
         with taking(Step.CAPTURE):
             capture = Capture(family, own, CAPTURE_PORT, LOOPBACK_PORT, helper_ports)
             netlink_socket.exchange(netlink_socket.NETFILTER, capture_requests(capture))
@@ -76,6 +79,28 @@ def bring_up(
                 "nft_reject_ipv4 nft_reject_ipv6` as root may help, `--connect fast` accepts it"
             )
     return sockets, notices
+
+
+def _redirect(packed: list[bytes], helper_ports: tuple[int, ...]) -> list[tuple[str, socket.socket]]:
+    # seldom wanted, and it would stay in the agent's memory
+    from telepresence_py.isolation.redirecting import Redirection, open_redirected, redirection_requests
+
+    sockets = []
+    for family in (socket.AF_INET, socket.AF_INET6):
+        own = tuple(each for each in packed if (len(each) == 4) == (family == socket.AF_INET))
+        if own:
+            _lead_all_to_loopback(own[0])
+            with taking(Step.REDIRECTION):
+                redirection = Redirection(family, own, CAPTURE_PORT, helper_ports)
+                netlink_socket.exchange(netlink_socket.NETFILTER, redirection_requests(redirection))
+                sockets += open_redirected(family, CAPTURE_PORT)
+    return sockets
+
+
+def _lead_all_to_loopback(source: bytes) -> None:
+    with taking(Step.ROUTE):
+        route = add_anyip_route(socket.if_nametoindex("lo"), source)
+        netlink_socket.exchange(netlink_socket.ROUTE, [route])
 
 
 def _has_ipv6() -> bool:

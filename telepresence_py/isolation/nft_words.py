@@ -23,7 +23,7 @@ from telepresence_py.isolation.netlink import (
 ACCEPT = 1
 TCP, UDP = 6, 17
 EQUAL, NOT_EQUAL, LESS, LESS_OR_EQUAL = 0, 1, 2, 3
-PREROUTING, INPUT = 0, 1
+PREROUTING, INPUT, OUTPUT = 0, 1, 3
 
 _SUBSYSTEM = 10
 _BATCH_BEGIN = 0x10
@@ -45,12 +45,13 @@ Rule = tuple[str, list[bytes]]
 
 
 class Chain(NamedTuple):
-    """A base chain of type filter: hook, priority, rules."""
+    """A base chain: hook, priority, rules, and its type, filter or nat."""
 
     name: str
     hook: int
     priority: int
     rules: list[Rule]
+    kind: str = "filter"
 
 
 # batches
@@ -62,7 +63,7 @@ def new_table(family: int, name: str, chains: Iterable[Chain]) -> list[Request]:
     requests = [_request(family, "nftables table", _NEW_TABLE, NLM_F_CREATE, table)]
     for chain in chains:
         where = nested(4, attribute(1, be32(chain.hook)), attribute(2, struct.pack(">i", chain.priority)))
-        body = table + attribute(3, text(chain.name)) + where + attribute(7, text("filter"))
+        body = table + attribute(3, text(chain.name)) + where + attribute(7, text(chain.kind))
         requests.append(_request(family, "nftables chain", _NEW_CHAIN, NLM_F_CREATE, body))
         for what, expressions in chain.rules:
             body = table + attribute(2, text(chain.name)) + nested(4, *expressions)
@@ -151,6 +152,17 @@ def to_port(family: int, port: int) -> list[bytes]:
     """tproxy to the transparent socket of that port."""
     tproxy = _expression("tproxy", attribute(1, be32(protocol_family(family))), attribute(3, be32(1)))
     return [_expression("immediate", attribute(1, be32(1)), _data(2, struct.pack(">H", port))), tproxy]
+
+
+def redirect_to(port: int) -> list[bytes]:
+    """To that port of loopback; conntrack remembers the destination that was meant."""
+    redirect = _expression("redir", attribute(1, be32(1)))
+    return [_expression("immediate", attribute(1, be32(1)), _data(2, struct.pack(">H", port))), redirect]
+
+
+def untracked() -> list[bytes]:
+    """No business of conntrack's."""
+    return [_expression("notrack")]
 
 
 def accept() -> list[bytes]:

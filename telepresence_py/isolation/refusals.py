@@ -34,6 +34,11 @@ def _cure(refusal: Refusal, facts: HostFacts) -> str:
             "this kernel seems to lack nf_tables with tproxy and socket matching: load them as root with "
             "`modprobe -a nf_tables nft_tproxy nft_socket`, or use a kernel that has them"
         )
+    if refusal.step is Step.REDIRECTION and refusal.errno in _ABSENT:
+        return (
+            "this kernel seems to lack nf_tables with redirection or conntrack: load them as root with "
+            "`modprobe -a nft_chain_nat nft_redir nft_ct nf_conntrack_netlink`, or use a kernel that has them"
+        )
     if refusal.step is Step.INTERFACE and refusal.errno in _ABSENT:
         return "this kernel lacks dummy, bridge and veth interfaces: `modprobe dummy` as root loads one"
     if refusal.step is Step.USER_NAMESPACE and refusal.errno == errno.EINVAL:

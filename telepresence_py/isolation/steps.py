@@ -18,6 +18,7 @@ class Step(Enum):
     INTERFACE = "making the network interface"
     ROUTE = "making every address lead to us"
     CAPTURE = "capturing connections with nftables (tproxy)"
+    REDIRECTION = "capturing connections with nftables (redirect) and conntrack"
     LISTENERS = "opening the transparent sockets"
     MOUNTS = "mounting the pod's files"
     INIT = "starting the first process of the process namespace"

@@ -1,4 +1,5 @@
-"""The method "userns": user, network, mount, host name and process namespaces, TPROXY; rootless.
+"""The methods "userns" and "redirect": user, network, mount, host name and process namespaces; rootless.
+What differs is how connections are captured: by TPROXY, or (`NetworkView.redirected`) by NAT.
 
 This is the session's side. The agent, a small process of its own, makes the namespaces (a process with
 threads cannot) and hands out what is needed of them.

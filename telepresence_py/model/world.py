@@ -22,6 +22,7 @@ class NetworkView(NamedTuple):
     Volumes are read-only to the child but for those in `writable_volume_paths`. At `helper_ports` of the
     pod's addresses other containers of the pod answer, and not the child. With `held` the child's TCP
     connections shall wait, where the kernel can, until the session has said what becomes of each.
+    With `redirected` they are captured by redirection instead of tproxy, and are not held.
     """
 
     hostname: str
@@ -32,6 +33,7 @@ class NetworkView(NamedTuple):
     writable_volume_paths: frozenset[str] = frozenset()
     helper_ports: tuple[int, ...] = ()
     held: bool = False
+    redirected: bool = False
 
 
 class Reception(Enum):

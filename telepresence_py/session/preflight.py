@@ -11,6 +11,7 @@ from telepresence_py.forward.laptop_port import LaptopPort
 from telepresence_py.isolation import enter, limits_of
 from telepresence_py.model.errors import CommandNotFound, PreconditionFailed
 from telepresence_py.model.events import Event, Level, Report
+from telepresence_py.model.intent import RunIntent, SwapIntent
 from telepresence_py.model.network import Mount, PortMap
 from telepresence_py.model.world import NetworkView
 from telepresence_py.process.command import interpreter_of
@@ -28,18 +29,24 @@ async def confirm_protected(door: Door, cluster: Cluster, verb: str) -> None:
         )
 
 
-async def require_isolation(method: str | None, report: Report) -> None:
+async def require_isolation(intent: SwapIntent | RunIntent, report: Report) -> None:
     """Isolate nobody for a moment: only the whole set-up tells whether this machine can. What the method that
-    works cannot do is told."""
-    limits: list[str] = []
+    works cannot do is told; PreconditionFailed where just that was asked for."""
+    used: list[object] = []
 
     def heard(event: Event) -> None:
         if event.name == "isolated":
-            limits.extend(limits_of(event.data["method"]))
+            used.append(event.data["method"])
 
-    async with enter(NetworkView("probe", ("192.0.2.1", "2001:db8::1")), heard, asked=method):
+    async with enter(NetworkView("probe", ("192.0.2.1", "2001:db8::1")), heard, asked=intent.method):
         pass
-    for limit in limits:
+    if used == ["redirect"] and intent.localhost.pod_localhost:
+        raise PreconditionFailed(
+            f"--pod-localhost {intent.localhost.pod_localhost[0]} needs --method userns, of which this is "
+            "only the part that redirects (--method redirect): leave it out, or see by --method userns what "
+            "this machine lacks"
+        )
+    for limit in (each for name in used for each in limits_of(name)):
         report(Event("isolation-limit", limit[:1].upper() + limit[1:], Level.NOTICE))
 
 
@@ -54,7 +61,7 @@ def require_beside(
     """What the command needs of the laptop is there: `require_command`, and where the laptop's ports are its
     own, too, those that it shall listen on are free. PreconditionFailed names one that is not."""
     require_command(command, () if beside_laptop(method) else mounts)
-    for port in ports if beside_laptop(method) else ():
+    for port in (one for one in ports if beside_laptop(method) and not one.is_udp):
         try:
             LaptopPort(port.child_port).close()
         except OSError as error:

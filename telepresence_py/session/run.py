@@ -45,7 +45,7 @@ async def run(door: Door, intent: RunIntent) -> None:
         await confirm_protected(door, cluster, "run")
         intent = replace(intent, image=image_for(intent.image, cluster.context, report))
         async with trio.open_nursery() as asking:
-            asking.start_soon(require_isolation, intent.method, report)
+            asking.start_soon(require_isolation, intent, report)
             plan, admission = await _read_and_plan(cluster, intent, identity, report)
         # until here nothing was touched
         with (

@@ -42,7 +42,7 @@ async def swap(door: Door, intent: SwapIntent) -> None:
         await confirm_protected(door, cluster, "swap")
         intent = replace(intent, image=image_for(intent.image, cluster.context, report))
         async with trio.open_nursery() as asking:
-            asking.start_soon(require_isolation, intent.method, report)
+            asking.start_soon(require_isolation, intent, report)
             plan = await _read_and_plan(cluster, intent, identity, report)
         # until here nothing was touched
         with (

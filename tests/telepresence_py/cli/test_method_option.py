@@ -19,7 +19,11 @@ def test_whatever_works_is_taken_unless_one_is_named():
 
 @pytest.mark.parametrize(
     ("word", "hint"),
-    [("user-ns", "did you mean 'userns'?"), ("Proxy", "did you mean 'proxy'?"), ("", "userns and proxy")],
+    [
+        ("user-ns", "did you mean 'userns'?"),
+        ("Proxy", "did you mean 'proxy'?"),
+        ("", "userns, redirect and proxy"),
+    ],
 )
 def test_an_unknown_method_names_the_nearest(word, hint):
     with pytest.raises(BadUsage) as caught:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 
 import pytest
 import trio
@@ -8,8 +9,17 @@ import trio
 from telepresence_py.isolation import limits_of
 from telepresence_py.model.errors import CommandNotFound, PreconditionFailed
 from telepresence_py.model.events import Event
+from telepresence_py.model.intent import ClusterChoice, LocalhostChoice, RunIntent
 from telepresence_py.model.network import Mount, PortMap
 from telepresence_py.session.preflight import require_beside, require_command, require_isolation
+
+
+def intent(method: str, pod_localhost: tuple[int, ...] = ()) -> RunIntent:
+    localhost = LocalhostChoice(pod_localhost=pod_localhost)
+    return RunIntent(
+        ClusterChoice(), None, None, None, (), ("true",), "me@here", method=method, localhost=localhost
+    )
+
 
 MOUNTS = (Mount("/scripts", "scripts", "configMap"),)
 
@@ -49,6 +59,7 @@ def test_beside_the_cli_a_port_that_the_laptop_has_is_refused_with_the_option_th
     with socket.create_server(("127.0.0.1", 0)) as theirs:
         ports = (PortMap(8080, theirs.getsockname()[1]),)
         require_beside(None, ("true",), (), ports)
+        require_beside("proxy", ("true",), (), (replace(ports[0], protocol="UDP"),))
         with pytest.raises(PreconditionFailed, match="-p OTHER:8080"):
             require_beside("proxy", ("true",), (), ports)
     require_beside("proxy", ("true",), (), ports)
@@ -56,5 +67,11 @@ def test_beside_the_cli_a_port_that_the_laptop_has_is_refused_with_the_option_th
 
 def test_what_a_method_cannot_do_is_told_beforehand():
     events: list[Event] = []
-    trio.run(require_isolation, "proxy", events.append)
+    trio.run(require_isolation, intent("proxy"), events.append)
     assert [event.text.lower() for event in events] == [limit.lower() for limit in limits_of("proxy")]
+
+
+def test_what_redirection_cannot_keep_is_refused_before_anything_is_touched():
+    with pytest.raises(PreconditionFailed, match="--pod-localhost 5432"):
+        trio.run(require_isolation, intent("redirect", pod_localhost=(5432,)), lambda _event: None)
+    trio.run(require_isolation, intent("userns", pod_localhost=(5432,)), lambda _event: None)
