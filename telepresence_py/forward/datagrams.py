@@ -10,6 +10,7 @@ or is refused.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import socket
 import struct
@@ -207,7 +208,7 @@ class Datagrams:
         return tunnel.datagrams(
             *key.destination,
             on_datagram=lambda datagram: self._answered(key, datagram),
-            on_end=lambda _: self._ended(key),
+            on_end=lambda error: self._ended_in_pod(key, error),
         )
 
     def _open_from_laptop(self, key: FlowKey) -> DatagramFlow | None:
@@ -228,6 +229,11 @@ class Datagrams:
     def _answered(self, key: FlowKey, datagram: bytes) -> None:
         self._flows.use(key, self._limits.clock())
         self._send_udp(key.destination, key.child, datagram)
+
+    def _ended_in_pod(self, key: FlowKey, error: int) -> None:
+        self._ended(key)
+        if error == errno.ECONNREFUSED:  # the pod was told that nobody is there, as the child shall be
+            self._tell_refused(key)
 
     def _ended(self, key: FlowKey) -> None:
         self._flows.remove(key)

@@ -20,7 +20,7 @@ from telepresence_py.isolation.netlink import (
     nested,
 )
 
-ACCEPT = 1
+DROP, ACCEPT = 0, 1
 TCP, UDP = 6, 17
 EQUAL, NOT_EQUAL, LESS, LESS_OR_EQUAL = 0, 1, 2, 3
 PREROUTING, INPUT, OUTPUT = 0, 1, 3
@@ -134,6 +134,16 @@ def is_first_of_tcp() -> list[bytes]:
     return [*is_protocol(TCP), flags, _masked(b"\x17"), compare(EQUAL, b"\x02")]
 
 
+def is_echo_request(family: int) -> list[bytes]:
+    """`ping`: ICMP of type 8, ICMPv6 of type 128."""
+    protocol, kind = (1, 8) if family == AF_INET else (58, 128)
+    return [
+        *is_protocol(protocol),
+        _payload(_TRANSPORT_HEADER, 0, 1),
+        compare(EQUAL, bytes([kind])),
+    ]
+
+
 def is_marked(mark: int, mask: int = 0xFFFFFFFF) -> list[bytes]:
     value, bits = struct.pack("=I", mark), struct.pack("=I", mask)
     return [_meta(_META_MARK), _masked(bits), compare(EQUAL, value)]
@@ -166,7 +176,15 @@ def untracked() -> list[bytes]:
 
 
 def accept() -> list[bytes]:
-    return [_expression("immediate", attribute(1, be32(0)), nested(2, nested(2, attribute(1, be32(ACCEPT)))))]
+    return _verdict(ACCEPT)
+
+
+def drop() -> list[bytes]:
+    return _verdict(DROP)
+
+
+def _verdict(code: int) -> list[bytes]:
+    return [_expression("immediate", attribute(1, be32(0)), nested(2, nested(2, attribute(1, be32(code)))))]
 
 
 def to_queue(number: int) -> list[bytes]:

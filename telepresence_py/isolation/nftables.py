@@ -7,11 +7,13 @@ In the words of nft(8), for IPv4:
       ip daddr != 127.0.0.0/8 ip daddr < 224.0.0.0 ip daddr != <pod addresses> meta l4proto tcp tproxy to :P
       ip daddr <pod address> meta l4proto tcp th dport <helper port> tproxy to :P
       the same for udp
+      ip daddr != (as above) icmp type echo-request drop
       ip daddr 127.0.0.0/8 meta l4proto tcp socket wildcard <= 1 accept
       ip daddr 127.0.0.0/8 meta l4proto tcp tproxy to :Q } }
 
 Packets meet the chain because a route makes every address local: they leave through `lo` and come back in.
-The first rule leaves those alone that are to be rejected (`holding`). The last two are `localhost`: where a
+The first rule leaves those alone that are to be rejected (`holding`). As every address is local, the kernel
+would answer a `ping` of any itself: what it cannot know is dropped. The last two are `localhost`: where a
 socket listens inside, the packet goes there; else to Q. Rules match every packet, not SYN alone, since SYN
 cookies would lose connections otherwise. `fib daddr type` cannot tell anything here, as all is local.
 """
@@ -28,6 +30,8 @@ from telepresence_py.isolation.nft_words import (
     Chain,
     Rule,
     accept,
+    drop,
+    is_echo_request,
     is_for_a_socket,
     is_foreign,
     is_loopback,
@@ -83,6 +87,8 @@ def _rules(capture: Capture) -> list[Rule]:
                 for address in capture.pod_addresses
                 for port in capture.helper_ports
             ]
+        pings = [*is_foreign(family, capture.pod_addresses), *is_echo_request(family), *drop()]
+        rules.append(("nftables rule with drop", pings))
     loopback_tcp = [*is_loopback(family), *is_protocol(TCP)]
     rules.append(("nftables rule with socket", [*loopback_tcp, *is_for_a_socket(), *accept()]))
     fall_through = [*loopback_tcp, *to_port(family, capture.loopback_port)]

@@ -168,6 +168,16 @@ async def test_a_flow_that_the_pod_ended_begins_anew_with_the_next_datagram() ->
 
 
 @in_loop
+async def test_only_what_refuses_in_the_pod_refuses_for_the_child() -> None:
+    world = World()
+    async with world.served() as service:
+        for error in (errno.ECONNREFUSED, errno.ETIMEDOUT, errno.ECONNRESET):
+            service.from_child(FlowKey(CHILD, STATSD), b"1")
+            world.flows[-1].on_end(error)
+    assert world.packets == [(unreachable_packet(CHILD, STATSD), (CHILD.address, 0))]
+
+
+@in_loop
 async def test_without_a_living_tunnel_datagrams_are_lost_and_nothing_else() -> None:
     world = World()
     world.connected = False

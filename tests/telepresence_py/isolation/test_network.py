@@ -212,6 +212,40 @@ def test_datagrams_to_localhost_do_not_fall_through() -> None:
     assert call_inside("plain", ask) is False
 
 
+def is_answered(address: str) -> bool:
+    """Whether a `ping` of that address is, within a moment."""
+    family, protocol, request = socket.AF_INET, socket.IPPROTO_ICMP, b"\x08\0\0\0\0\0\0\1ping"
+    if ":" in address:
+        family, protocol, request = socket.AF_INET6, socket.IPPROTO_ICMPV6, b"\x80" + request[1:]
+    with socket.socket(family, socket.SOCK_DGRAM, protocol) as sock:
+        sock.settimeout(0.3)
+        sock.connect((address, 0))
+        sock.send(request)
+        try:
+            return sock.recv(100).endswith(b"ping")
+        except TimeoutError:
+            return False
+
+
+@each_user
+@pytest.mark.parametrize(
+    ("address", "answered"),
+    [
+        (FAR_V4, False),
+        (FAR_V6, False),
+        ("8.8.8.8", False),
+        (POD_V4, True),
+        (POD_V6, True),
+        ("127.0.0.1", True),
+        ("::1", True),
+    ],
+)
+def test_a_ping_is_answered_for_the_pod_itself_and_for_nobody_else(
+    user: str, address: str, answered: bool
+) -> None:
+    assert call_inside(user, lambda: is_answered(address)) is answered
+
+
 @each_user
 def test_low_ports_and_ping_are_allowed(user: str) -> None:
     def ask() -> int:
