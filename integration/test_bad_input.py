@@ -75,6 +75,8 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["run", "--method", "redirct", "--", "true"], ["redirct", "redirect"]),
         (["run", "--method", "proxy", "--never", "db", "--", "true"], ["--method proxy", "--never db"]),
         (["run", "--connect", "", "--", "true"], ["--connect", "truthful", "fast"]),
+        (["swap", "plain", "--volume", "/data", "--", "true"], ["--volume /data", "PATH=WAY"]),
+        (["swap", "plain", "--volume", "/probe=lvie", "--", "true"], ["lvie", "did you mean 'live'?"]),
         (["swap", "plain", "--watch", "/tmp", "--", "true"], ["--watch", "--restart"]),
         (["swap", "plain", "--env", "NAME", "--", "true"], ["--env", "NAME=VALUE"]),
         (["swap", "plain", "--env", "A B=s3cret", "--", "true"], ["--env", "did you mean AB?"]),
@@ -138,6 +140,11 @@ def test_a_path_to_watch_that_is_not_there_names_the_nearest(townsman: Product, 
     options = ("--restart", "--watch", "/etc/host_name")
     ended = townsman.run("swap", "plain", *options, "--", "true", seconds=5)
     assert_refused(ended, 66, "/etc/host_name", "/etc/hostname")
+
+
+def test_a_volume_that_is_not_mounted_names_the_nearest(townsman: Product, untouched: Before) -> None:
+    ended = townsman.run("swap", "plain", "--volume", "/porbe=copy", "--", "true")
+    assert_refused(ended, 66, "--volume /porbe=copy", "mounts nothing there", 'did you mean "/probe"')
 
 
 def test_an_unknown_container_names_those_there_are(townsman: Product, untouched: Before) -> None:

@@ -23,6 +23,7 @@ SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 """Where this user finds programs, beside its own virtual environment."""
 HOME = Path("/var/lib/telepresence-py-tests/home")
 GROUND = HOME.parent / hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+FUSE = Path("/dev/fuse")
 COPIED = (
     "telepresence_py",
     "sidecar",
@@ -82,9 +83,18 @@ def _account_for_root() -> PlainUser:
         _run("useradd", "--create-home", "--home-dir", str(HOME), "--shell", "/bin/bash", USER)
         account = pwd.getpwnam(USER)
     runs.mkdir(exist_ok=True, mode=0o755)
+    _open_fuse()
     _refresh_copy(sources)
     _refresh_venv(venv, sources)
     return PlainUser(USER, account.pw_uid, account.pw_gid, Path(account.pw_dir), venv, sources, runs)
+
+
+def _open_fuse() -> None:
+    """Containers and bare systems keep it for root; everywhere else every user may open it (udev's own
+    rule)."""
+    if FUSE.exists() and FUSE.stat().st_mode & 0o666 != 0o666:
+        print(f"test: chmod 666 {FUSE}, as distributions have it")
+        FUSE.chmod(0o666)
 
 
 def _refresh_copy(sources: Path) -> None:

@@ -6,6 +6,7 @@ As process 1 of its container it must ask for SIGTERM itself, and at once: impor
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 
@@ -63,6 +64,7 @@ def main() -> None:
         config = SidecarConfig.from_argument(sys.argv[1])
     except (ValueError, TypeError, KeyError) as error:
         sys.exit(f"the configuration is not one of this version: {error}")
+    os.umask(0)  # of files that the laptop makes: the umask of its own program counts, and has been applied
     try:
         asyncio.run(live(config))
     except OSError as error:

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from .contract.stream import MuxStream
 from .files import Survey, survey, tar_chunks
 from .renewal import another_state, state_of
+from .serving_files import serve_operations
 
 
 @dataclass(frozen=True)
 class _Request:
-    """`unlike` is the state of a volume that the laptop has, "" if none; None if it asks for no state."""
+    """`unlike` is the state of a volume that the laptop has, "" if none; None if it asks for no state.
+    `operations` asks for the files themselves, to be worked on where they are."""
 
     path: str
     max_bytes: int
     max_files: int
     unlike: str | None
+    operations: bool
 
     @classmethod
     def parse(cls, text: bytes) -> _Request:
@@ -32,6 +35,7 @@ class _Request:
             int(fields["max_bytes"]),
             int(fields["max_files"]),
             None if unlike is None else str(unlike),
+            bool(fields.get("operations")),
         )
 
 
@@ -67,6 +71,9 @@ async def send_files(stream: MuxStream) -> None:
         request = _Request.parse(stream.opening.rest)
     except (ValueError, TypeError, KeyError, AttributeError):
         stream.refuse(errno.EINVAL)
+        return
+    if request.operations:
+        serve_operations(stream, request.path)
         return
     reader = _Reader(asyncio.current_task())
     stream.set_protocol(reader)

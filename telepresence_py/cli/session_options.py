@@ -14,13 +14,14 @@ from telepresence_py.cli.localhost_options import localhost_choice, localhost_op
 from telepresence_py.cli.method_option import method_choice, method_option
 from telepresence_py.cli.options import parse_connect, parse_grace, parse_image
 from telepresence_py.cli.rules import rule_options, rules_choice
+from telepresence_py.cli.volume_options import volume_options, volume_ways
 
 
 def session_options(command: AnyCommand) -> AnyCommand:
     """All of them: also on another start, rules, cluster, environment, output; and the command behind."""
     command = click.argument("command", nargs=-1, metavar="-- COMMAND...")(command)
     command = rule_options(environment_options(localhost_options(cluster_options(output_options(command)))))
-    command = method_option(again_options(command))
+    command = method_option(again_options(volume_options(command)))
     for option in (
         click.option(
             "--ready",
@@ -60,6 +61,7 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         "rules": rules,
         "localhost": localhost,
         "method": method_choice(options["method"], rules, localhost),
+        "volumes": volume_ways(options),
     }
 
 

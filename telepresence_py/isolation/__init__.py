@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
-from telepresence_py.isolation.contract import Method
+from telepresence_py.isolation.contract import Method, Serve
 
 if TYPE_CHECKING:
     from telepresence_py.isolation.contract import World
@@ -34,22 +34,28 @@ def _no_tables(facts: HostFacts) -> str | None:
     return f"it reads from /proc what the command listens on, which {facts.platform} does not have"
 
 
-def _enter_userns(view: NetworkView, notice: Callable[[str], None]) -> AbstractAsyncContextManager[World]:
+def _enter_userns(
+    view: NetworkView, notice: Callable[[str], None], serve: Serve
+) -> AbstractAsyncContextManager[World]:
     from telepresence_py.isolation import userns
 
-    return userns.enter(view, notice)
+    return userns.enter(view, notice, serve)
 
 
-def _enter_proxy(view: NetworkView, notice: Callable[[str], None]) -> AbstractAsyncContextManager[World]:
+def _enter_proxy(
+    view: NetworkView, notice: Callable[[str], None], _serve: Serve
+) -> AbstractAsyncContextManager[World]:
     from telepresence_py.isolation import proxy
 
     return proxy.enter(view, notice)
 
 
-def _enter_redirect(view: NetworkView, notice: Callable[[str], None]) -> AbstractAsyncContextManager[World]:
+def _enter_redirect(
+    view: NetworkView, notice: Callable[[str], None], serve: Serve
+) -> AbstractAsyncContextManager[World]:
     from telepresence_py.isolation import userns
 
-    return userns.enter(view._replace(redirected=True, held=False), notice)
+    return userns.enter(view._replace(redirected=True, held=False), notice, serve)
 
 
 METHODS: tuple[Method, ...] = (
@@ -99,12 +105,25 @@ def limits_of(name: object) -> tuple[str, ...]:
     return next((method.limits for method in METHODS if method.name == name), ())
 
 
+def serve_none(path: str, descriptor: int) -> None:
+    """For who asks for no live volume."""
+    import os
+
+    os.close(descriptor)
+
+
 @asynccontextmanager
 async def enter(
-    view: NetworkView, report: Report, methods: Sequence[Method] = METHODS, asked: str | None = None
+    view: NetworkView,
+    report: Report,
+    serve: Serve = serve_none,
+    methods: Sequence[Method] = METHODS,
+    asked: str | None = None,
 ) -> AsyncIterator[World]:
     """The child's world by the method that was `asked` for, else by the first that works, until this is left
     (trio).
+
+    `serve` is for the live volumes of the view.
 
     Each method's whole set-up is its probe. PreconditionFailed, when none works, names the step that failed
     and its cure.
@@ -123,7 +142,7 @@ async def enter(
     for method in worth_trying:
         async with AsyncExitStack() as stack:
             try:
-                world = await stack.enter_async_context(method.enter(view, notice))
+                world = await stack.enter_async_context(method.enter(view, notice, serve))
             except StepRefused as refused:
                 reasons.append(explain(refused.refusal, facts))
                 continue

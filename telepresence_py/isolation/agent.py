@@ -84,7 +84,8 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
     # opened before anything is mounted over /proc, and still the laptop's: namespaces by pid are found in it
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     targets = [
-        graft.Target(path, "volume", path not in view.writable_volume_paths) for path in view.volume_paths
+        graft.Target(path, "volume", path not in view.writable_volume_paths, path in view.live_volume_paths)
+        for path in view.volume_paths
     ]
     contents = {**view.files, **view.volume_files}
     targets += [graft.Target(path, "file") for path in contents]
@@ -102,7 +103,12 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
     if diagnoses is not None:
         sockets.append(("diagnosis", diagnoses))
     with taking(Step.MOUNTS):
-        volumes = mounts.carry_out(plan, {path: contents[path] for path in plan.files}, placeholders)
+        volumes = mounts.carry_out(
+            plan,
+            {path: contents[path] for path in plan.files},
+            placeholders,
+            lambda path, descriptor: _hand_out(control, [(f"live:{path}", descriptor)]),
+        )
     if notice := mount_proc():
         notices.append(notice)
 

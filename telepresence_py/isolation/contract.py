@@ -63,7 +63,11 @@ class World(Protocol):
         """The same of UDP; none where the child has no `raw_sockets` to be reached by."""
 
 
-Enter = Callable[["NetworkView", Callable[[str], None]], AbstractAsyncContextManager[World]]
+Serve = Callable[[str, int], None]
+"""serve(path, descriptor): answer the kernel for that live volume from now on, and close the descriptor in
+the end."""
+
+Enter = Callable[["NetworkView", Callable[[str], None], Serve], AbstractAsyncContextManager[World]]
 
 
 class Method(NamedTuple):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from telepresence_py.isolation.mounts import FUSE_DEVICE
 
 
 @dataclass(frozen=True)
@@ -65,3 +68,21 @@ def _container() -> str:
     if os.path.exists("/.dockerenv"):
         return "Docker"
     return "a container" if os.path.exists("/run/.containerenv") else ""
+
+
+def no_live_volumes() -> str | None:
+    """A clause that says why this machine's kernel does not let us serve files (FUSE); None if it does."""
+    try:
+        os.close(os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return f"this machine has no {FUSE_DEVICE}: `modprobe fuse` as root makes it"
+    except PermissionError:
+        return (
+            f"you may not open {FUSE_DEVICE}: `chmod 666 {FUSE_DEVICE}` as root lets you, as usual elsewhere"
+        )
+    except OSError as error:
+        return f"{FUSE_DEVICE} cannot be opened: {error.strerror}"
+    release = tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
+    if release < (4, 18):
+        return f"that needs Linux 4.18 or newer, this is {os.uname().release}"
+    return None

@@ -21,11 +21,13 @@ from typing import Literal, NamedTuple
 
 
 class Target(NamedTuple):
-    """Something to be at `path`: a volume (directory) or a file with given contents."""
+    """Something to be at `path`: a volume (directory) or a file with given contents. One `live` is served by
+    the session."""
 
     path: str
     kind: Literal["volume", "file"]
     read_only: bool = True
+    live: bool = False
 
 
 class Found(NamedTuple):
@@ -68,11 +70,12 @@ class MakeOnLaptop(NamedTuple):
 
 
 class MountVolume(NamedTuple):
-    """A tmpfs of its own at `real`; known to the session as `path`."""
+    """A tmpfs of its own at `real`, or a mount that the session serves; known to it as `path`."""
 
     path: str
     real: str
     writable: bool
+    live: bool = False
 
 
 class MountFile(NamedTuple):
@@ -137,12 +140,14 @@ def plan(targets: Iterable[Target], found: Mapping[str, Found], hidden: Iterable
                 notices.append(
                     f"the pod's volume {target.path} stands before the laptop's own directory for the command"
                 )
-            mounts.append(MountVolume(target.path, at.real, not target.read_only))
+            mounts.append(MountVolume(target.path, at.real, not target.read_only, target.live))
             mounted.append(at.real)
         else:
             mounts.append(MountFile(target.path, at.real))
     seals: list[Mounting] = [
-        Seal(mount.real, True) for mount in mounts if isinstance(mount, MountVolume) and not mount.writable
+        Seal(mount.real, True)
+        for mount in mounts
+        if isinstance(mount, MountVolume) and not mount.writable and not mount.live
     ]
     ordered = sorted(covers, key=_depth)
     seals += [

@@ -2,7 +2,8 @@
 
 1. session: one packet with one descriptor, a file that holds the NetworkView (`encode_view`).
 2. agent: `Refused`, and its end; or `Born`, and from then on it is that process who speaks; `Refused`, or
-   `Handed`s, each with as many descriptors as names, and then `Ready`.
+   `Handed`s, each with as many descriptors as names, and then `Ready`. What is handed as `live:PATH` is to be
+   served at once, as later mounts may have to look into it.
 3. session: `socket_request(family)` as often as it likes; agent: `Handed(("socket",))` with it, or `Refused`.
 The end of the socket is the end of the agent and of every process in its namespaces.
 """
@@ -61,6 +62,7 @@ def encode_view(view: NetworkView) -> bytes:
             "volume_paths": view.volume_paths,
             "volume_files": _as_text(view.volume_files),
             "writable_volume_paths": sorted(view.writable_volume_paths),
+            "live_volume_paths": view.live_volume_paths,
             "helper_ports": view.helper_ports,
             "held": view.held,
             "redirected": view.redirected,
@@ -77,6 +79,7 @@ def decode_view(data: bytes) -> NetworkView:
         volume_paths=tuple(fields["volume_paths"]),
         volume_files=_as_bytes(fields["volume_files"]),
         writable_volume_paths=frozenset(fields["writable_volume_paths"]),
+        live_volume_paths=tuple(fields["live_volume_paths"]),
         helper_ports=tuple(fields["helper_ports"]),
         held=fields["held"],
         redirected=fields["redirected"],

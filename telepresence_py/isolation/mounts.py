@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from telepresence_py.isolation.graft import (
     Cover,
@@ -34,6 +34,7 @@ from telepresence_py.process.kernel import (
 )
 
 _OURS = MS_NOSUID | MS_NODEV
+FUSE_DEVICE = "/dev/fuse"
 _STAGE = "/sys"  # a directory that exists everywhere; covered for moments only
 _OLD_ROOT = "/.telepresence-old-root"
 
@@ -59,10 +60,14 @@ def existing_directories(paths: Iterable[str]) -> list[str]:
     return [os.path.realpath(path) for path in paths if os.path.isdir(path)]
 
 
-def carry_out(graft: Graft, contents: Mapping[str, bytes], placeholders: Placeholders) -> dict[str, int]:
+def carry_out(
+    graft: Graft, contents: Mapping[str, bytes], placeholders: Placeholders, serve: Callable[[str, int], None]
+) -> dict[str, int]:
     """Do all steps; returns the volumes' directory descriptors by path, the caller's to close.
 
-    `contents` has those of every MountFile. The laptop's later mounts still come in, ours never go out.
+    `contents` has those of every MountFile. `serve(path, descriptor)` has somebody else answer the kernel for
+    a live volume from then on, and closes the descriptor. The laptop's later mounts still come in, ours never
+    go out.
     """
     mount(None, "/", None, MS_REC | MS_SLAVE)
     volumes: dict[str, int] = {}
@@ -71,7 +76,14 @@ def carry_out(graft: Graft, contents: Mapping[str, bytes], placeholders: Placeho
         _cover_root() if step.directory == "/" else _cover(step)
     with _staged(contents) as staged:
         for other in graft.steps[len(covers) :]:
-            if isinstance(other, MountVolume):
+            if isinstance(other, MountVolume) and other.live:
+                placeholders.claim(other.real)
+                serve(other.path, _mount_live(other))
+                with suppress(OSError):
+                    # until the kernel has asked for its owner that is root, who is nobody in here, and the
+                    # kernel lets nobody write to what is nobody's
+                    os.stat(other.real)
+            elif isinstance(other, MountVolume):
                 placeholders.claim(other.real)
                 volumes[other.path] = _mount_volume(other)
             elif isinstance(other, MountFile):
@@ -98,10 +110,26 @@ def _do(step: Mounting, placeholders: Placeholders) -> None:
 
 
 def _make(path: str, is_directory: bool) -> None:
+    if os.path.lexists(path):  # in a volume of the pod that is there as it is
+        return
     directory = path if is_directory else os.path.dirname(path)
     os.makedirs(directory, exist_ok=True)
     if not is_directory:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+
+
+def _mount_live(step: MountVolume) -> int:
+    """The descriptor at which the kernel's requests are read and answered
+    (Documentation/filesystems/fuse.rst).
+
+    Opened in here: the user namespace of who opens it is that of the mount.
+    """
+    descriptor = os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+    owner = f"user_id={os.geteuid()},group_id={os.getegid()}"
+    options = f"fd={descriptor},rootmode=40000,{owner},max_read={1 << 20}"
+    flags = _OURS if step.writable else _OURS | MS_RDONLY
+    mount("telepresence", step.real, "fuse", flags, options)
+    return descriptor
 
 
 def _mount_volume(step: MountVolume) -> int:

@@ -16,6 +16,7 @@ from typing import Protocol
 
 import trio
 
+from telepresence_py.isolation import serve_none
 from telepresence_py.isolation.facts import laptop_file
 from telepresence_py.isolation.inside import Inside, receive_packet
 from telepresence_py.isolation.messages import (
@@ -34,6 +35,7 @@ from telepresence_py.model.errors import InternalError
 from telepresence_py.model.world import NetworkView
 from telepresence_py.process.own_program import OwnProgram, start_own_program
 
+LIVE = "live:"
 _SET_UP_SECONDS = 20.0
 _END_SECONDS = 5.0
 _KILLED_SECONDS = 1.0
@@ -58,12 +60,14 @@ def start_agent(control: socket.socket) -> AgentProcess:
 async def enter(
     view: NetworkView,
     notice: Callable[[str], None],
+    serve: Callable[[str, int], None] = serve_none,
     start: Callable[[socket.socket], AgentProcess] = start_agent,
 ) -> AsyncIterator[Inside]:
     """Make the namespaces; they, and every process in them, are gone when this is left.
 
-    `notice` is told sentences about what is less than perfect. StepRefused names the step that the kernel
-    refused.
+    `notice` is told sentences about what is less than perfect. `serve(path, descriptor)` answers the kernel
+    for that live volume from then on; the descriptor is its to close. StepRefused names the step that the
+    kernel refused.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
@@ -75,7 +79,7 @@ async def enter(
             running.append(OwnProgram(await _receive_birth(control)))
             with trio.CancelScope(shield=True):
                 await _end(running.pop(0))
-            handed = await _receive_all(control, notice)
+            handed = await _receive_all(control, notice, serve)
         inside = Inside(running[0].pid, control, handed)
         try:
             async with _watched(inside):
@@ -120,7 +124,7 @@ async def _receive_birth(control: trio.socket.SocketType) -> int:
 
 
 async def _receive_all(
-    control: trio.socket.SocketType, notice: Callable[[str], None]
+    control: trio.socket.SocketType, notice: Callable[[str], None], serve: Callable[[str, int], None]
 ) -> dict[str, list[int]]:
     handed: dict[str, list[int]] = {}
     try:
@@ -128,6 +132,9 @@ async def _receive_all(
             match await _receive(control):
                 case Handed(names), descriptors:
                     for name, descriptor in zip(names, descriptors, strict=True):
+                        if name.startswith(LIVE):
+                            serve(name.removeprefix(LIVE), descriptor)
+                            continue
                         handed.setdefault(name, []).append(descriptor)
                 case Ready(notices), _:
                     for text in notices:

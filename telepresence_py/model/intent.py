@@ -14,6 +14,10 @@ METHODS = ("userns", "redirect", "proxy")
 """Of `--method`, in the order of isolation's table."""
 
 
+VOLUME_WAYS = ("copy", "live", "off")
+"""Of `--volume PATH=WAY`."""
+
+
 @dataclass(frozen=True)
 class ClusterChoice:
     """Which cluster and namespace, and as whom; None and () mean what the kubeconfig says.
@@ -108,7 +112,8 @@ class SwapIntent:
     `image` None means the one that variable and settings choose. `grace_seconds` is how long the sidecar
     waits for a lost session. `ready_now` skips waiting for the child to listen. With `fast_connect` the
     child's connect() succeeds at once, whatever the far side will say. `method`, one of METHODS, is how the
-    child is isolated; None means the first that works.
+    child is isolated; None means the first that works. `volumes` has one of VOLUME_WAYS for paths in the pod,
+    which have no slash at their end.
     """
 
     cluster: ClusterChoice
@@ -126,6 +131,7 @@ class SwapIntent:
     rules: tuple[Rule, ...] = ()
     localhost: LocalhostChoice = LocalhostChoice()
     method: str | None = None
+    volumes: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -169,6 +175,7 @@ class RunIntent:
     rules: tuple[Rule, ...] = ()
     localhost: LocalhostChoice = LocalhostChoice()
     method: str | None = None
+    volumes: dict[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)

@@ -18,7 +18,8 @@ class NetworkView(NamedTuple):
 
     `files` maps absolute paths (/etc/resolv.conf, /etc/hosts, ...) to contents that are bound over.
     `volume_paths` are directories to be made at the pod's own paths, each an empty tmpfs that the session
-    fills through a directory fd; `volume_files` are single files (subPath) given with their contents.
+    fills through a directory fd; `volume_files` are single files (subPath) given with their contents. Those
+    in `live_volume_paths` are no copies: the session answers the kernel's requests for their files (FUSE).
     Volumes are read-only to the child but for those in `writable_volume_paths`. At `helper_ports` of the
     pod's addresses other containers of the pod answer, and not the child. With `held` the child's TCP
     connections shall wait, where the kernel can, until the session has said what becomes of each.
@@ -31,6 +32,7 @@ class NetworkView(NamedTuple):
     volume_paths: tuple[str, ...] = ()
     volume_files: Mapping[str, bytes] = _NONE
     writable_volume_paths: frozenset[str] = frozenset()
+    live_volume_paths: tuple[str, ...] = ()
     helper_ports: tuple[int, ...] = ()
     held: bool = False
     redirected: bool = False

@@ -44,6 +44,7 @@ def scene_of(
         taken_ports,
         intent.fast_connect,
         intent.method,
+        intent.volumes,
     )
 
 

@@ -28,6 +28,7 @@ from telepresence_py.session.rehearsal import Admission
 from telepresence_py.session.run_plan import RunPlan, plan_run
 from telepresence_py.session.stage import Stage, announce
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
+from telepresence_py.session.volume_wishes import require_volumes, wishes
 from telepresence_py.tunnel.keys import SessionKey
 
 
@@ -77,6 +78,7 @@ async def _read_and_plan(
     await require_free_name(cluster, plan)
     admission = await rehearse_own_pod(cluster, plan)
     mounts = mounts_of(admission.pod["spec"], plan.shape.container)
+    require_volumes(wishes(intent.volumes, intent.method), mounts, plan.model or plan.workload)
     require_beside(intent.method, intent.command, mounts, plan.ports)
     like = f", like {plan.model}, container {plan.shape.container} ({plan.container_reason})" if model else ""
     report(

@@ -29,12 +29,14 @@ from telepresence_py.model.rules import Rule
 from telepresence_py.model.world import NetworkView
 from telepresence_py.session.child_environment import child_environment
 from telepresence_py.session.copies import Copies, ask_for
+from telepresence_py.session.live_volumes import LiveVolumes, open_live
 from telepresence_py.session.pod_loopback import with_loopback_ports
 from telepresence_py.session.preflight import beside_laptop
 from telepresence_py.session.ruling import ruling
 from telepresence_py.session.tunnels import Tunnels
+from telepresence_py.session.volume_wishes import wishes
 from telepresence_py.tunnel.interface import Tunnel
-from telepresence_py.volumes.choose import choose
+from telepresence_py.volumes.choose import VolumeChoice, choose
 from telepresence_sidecar.contract import __version__
 
 RESOLV_CONF = "/etc/resolv.conf"
@@ -47,7 +49,7 @@ class Scene:
     the user wants of its environment and of `localhost`. On `helper_ports` other containers of its pod
     answer. `rules` say what does not go through the pod; the laptop's `taken_ports` are those that
     `localhost` asks for. With `fast_connect` its connections stand at once, whatever becomes of them.
-    `method` is that of the intent."""
+    `method` and `volumes` are those of the intent."""
 
     command: tuple[str, ...]
     ports: tuple[PortMap, ...]
@@ -59,6 +61,7 @@ class Scene:
     taken_ports: TakenPorts = field(default_factory=dict)
     fast_connect: bool = False
     method: str | None = None
+    volumes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,15 @@ async def set_stage(
     tunnel = tunnels.any_live()
     if tunnel is None:
         raise SessionLost("the link to the sidecar was lost while it was set up; start again")
-    mounts = _volumes_to_copy(scene, report)
-    copies = await ask_for(nursery, tunnel, tunnels.any_live, mounts, report)
+    volumes = _volumes(scene, report)
     async with AsyncExitStack() as stack:
-        inside = await stack.enter_async_context(
-            enter(_view(scene, tunnel.facts, copies), report, asked=scene.method)
-        )
+        live, files = await open_live(tunnel, tunnels.any_live, volumes.live, report)
+        stack.callback(live.close)
+        copied = (*volumes.copied, *files)
+        copies = await ask_for(nursery, tunnel, tunnels.any_live, copied, report)
+        view = _view(scene, tunnel.facts, copies, live)
+        inside = await stack.enter_async_context(enter(view, report, live.serve, asked=scene.method))
+        stack.callback(live.close)  # first of all: a process that waits for the pod cannot be killed
         await copies.fill(inside.volume_directories)
         if inside.shares_localhost:
             scene = without_udp(scene, report)
@@ -113,13 +119,14 @@ def without_udp(scene: Scene, report: Report) -> Scene:
     return replace(scene, ports=tuple(port for port in scene.ports if not port.is_udp))
 
 
-def _volumes_to_copy(scene: Scene, report: Report) -> tuple[Mount, ...]:
+def _volumes(scene: Scene, report: Report) -> VolumeChoice:
     hiding = not beside_laptop(scene.method)
-    choice = choose(scene.mounts, _laptop_paths(scene.command) if hiding else ())
+    needed = _laptop_paths(scene.command) if hiding else ()
+    choice = choose(scene.mounts, needed, wishes(scene.volumes, scene.method))
     for skipped in choice.skipped:
         text = f"{skipped.mount.path} is not there: {skipped.reason}"
         report(Event("volume-skipped", text, Level.NOTICE))
-    return choice.copied
+    return choice
 
 
 def _laptop_paths(command: tuple[str, ...]) -> list[str]:
@@ -128,14 +135,15 @@ def _laptop_paths(command: tuple[str, ...]) -> list[str]:
     return [os.getcwd(), os.path.expanduser("~"), os.path.dirname(os.path.abspath(program))]
 
 
-def _view(scene: Scene, facts: PodFacts, copies: Copies) -> NetworkView:
+def _view(scene: Scene, facts: PodFacts, copies: Copies, live: LiveVolumes) -> NetworkView:
     return NetworkView(
         hostname=facts.hostname,
         addresses=facts.addresses,
         files={RESOLV_CONF: facts.resolv_conf.encode(), HOSTS: facts.hosts.encode()},
-        volume_paths=copies.directories,
+        volume_paths=(*copies.directories, *live.paths),
         volume_files=copies.files,
-        writable_volume_paths=copies.writable,
+        writable_volume_paths=copies.writable | live.writable,
+        live_volume_paths=live.paths,
         helper_ports=scene.helper_ports,
         held=not scene.fast_connect,
     )

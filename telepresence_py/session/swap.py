@@ -25,6 +25,7 @@ from telepresence_py.session.recording import recorded
 from telepresence_py.session.replicas import Replicas, hold_replicas
 from telepresence_py.session.stage import Stage, announce
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
+from telepresence_py.session.volume_wishes import require_volumes, wishes
 from telepresence_py.tunnel.keys import SessionKey
 
 
@@ -70,6 +71,7 @@ async def _read_and_plan(
     report(Event("reading", f"Reading {intent.kind}/{intent.name} in namespace {cluster.namespace}"))
     await require_rights(cluster, swap_rights(intent.kind))
     plan = plan_swap(intent, await read_workload(cluster, intent.kind, intent.name), identity)
+    require_volumes(wishes(intent.volumes, intent.method), plan.mounts, plan.workload)
     require_beside(intent.method, intent.command, plan.mounts, plan.ports)
     pods = f"{plan.replaces} replica{'' if plan.replaces == 1 else 's'}"
     text = f"Standing in for {plan.workload}, {pods}, container {plan.container} ({plan.container_reason})"

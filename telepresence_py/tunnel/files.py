@@ -63,7 +63,7 @@ class IncomingFiles(asyncio.Protocol):
             if not newline:
                 self._line = line
                 return
-            self.report = _parse(line)
+            self.report = parse_report(line)
             self._has_report = True
         if data:
             self._chunks.append(data)
@@ -83,6 +83,7 @@ class IncomingFiles(asyncio.Protocol):
             self._news.set()
 
 
-def _parse(line: bytes) -> FileReport:
+def parse_report(line: bytes) -> FileReport:
+    """The first line of a FILES stream."""
     fields = json.loads(line)
     return FileReport(**{**fields, "unreadable": tuple(fields["unreadable"])})

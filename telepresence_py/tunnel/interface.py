@@ -5,6 +5,7 @@ Addresses and ports named here are those of the pod's side: "out" leaves the pod
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import trio
 
 from telepresence_py.model.network import PodFacts
 from telepresence_sidecar.contract.names import Inquiry
+from telepresence_sidecar.contract.remote_files import Request
 from telepresence_sidecar.contract.splice import Splice, reset
 from telepresence_sidecar.contract.stream import MuxStream
 
@@ -31,7 +33,8 @@ class FileReport:
     "directory", "file" or "missing". `files` and `size` (bytes) count regular files, as far as the pod
     looked: it stops at the limits. `unreadable` are relative paths that the tar stream leaves out. `state`
     names what a volume holds that the kubelet renews, and is "" for any other path; None when it was not
-    asked for, and from a sidecar that is too old to tell.
+    asked for, and from a sidecar that is too old to tell. `operations` is the version in which it serves
+    operations, 0 when none were asked for or it is too old; `read_only` is then what the pod may do.
     """
 
     path: str
@@ -41,6 +44,8 @@ class FileReport:
     refusal: str = ""
     unreadable: tuple[str, ...] = ()
     state: str | None = None
+    operations: int = 0
+    read_only: bool = False
 
 
 class PodFiles(Protocol):
@@ -52,6 +57,20 @@ class PodFiles(Protocol):
         """The tar stream (pax), to be read once, under trio; empty after a refusal. Names are relative to
         the path; of a single file, its base name. OSError when it breaks off.
         Whoever does not read it to its end closes it (contextlib.aclosing)."""
+
+
+class FileOperations(Protocol):
+    """The files below one directory of the pod. Never two worlds at a time: from asyncio alone."""
+
+    report: FileReport
+
+    def send(self, request: Request) -> asyncio.Future[bytes]:
+        """The payload of the answer. Requests are done in the order of their `send`s, waited for or not. The
+        future has an OSError as its exception when the pod says so, EIO when the link is given up."""
+
+    def is_lost(self) -> bool: ...
+
+    def close(self) -> None: ...
 
 
 class DatagramFlow(Protocol):
@@ -118,6 +137,11 @@ class Tunnel(Protocol):
         as the volume is in another state than that, for "" at once, and holds the contents of that state
         alone. Nothing is sent while it is waited for. The answer breaks off with ESTALE when its state is
         replaced meanwhile: ask again."""
+
+    async def operations(self, path: str) -> FileOperations:
+        """A directory of the pod, to be worked on where it is, in one round trip; an asyncio coroutine. The
+        caller closes it. OSError when the tunnel is lost; ENOTSUP from a sidecar that is too old, ENOTDIR
+        for a single file, ENOENT for what is not there, with the pod's reason."""
 
     async def hand_over(self, pod_addresses: tuple[str, ...]) -> None:
         """Under trio: connections that wait, and all later ones, go to the restored original at the first

@@ -14,6 +14,7 @@ from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.network import PodFacts
 from telepresence_py.tunnel.files import IncomingFiles
 from telepresence_py.tunnel.interface import DatagramFlow, OnConnection, PodFiles
+from telepresence_py.tunnel.operations import LiveOperations, operations_request
 from telepresence_sidecar.contract.frames import Kind, Opening
 from telepresence_sidecar.contract.messages import (
     Goodbye,
@@ -106,6 +107,16 @@ class LiveTunnel:
             yield incoming
         finally:
             stream.abort()
+
+    async def operations(self, path: str) -> LiveOperations:
+        stream = self._mux.open(Opening(Kind.FILES, rest=operations_request(path)))
+        live = LiveOperations(stream)
+        try:
+            await live.wait_report()
+        except BaseException:
+            live.close()
+            raise
+        return live
 
     async def hand_over(self, pod_addresses: tuple[str, ...]) -> None:
         self._handed_over = trio.Event()

@@ -1,9 +1,10 @@
-"""PURE: which of the container's mounts the child gets as a copy, and why it does not get the others."""
+"""PURE: which of the container's mounts the child gets as a copy, which ones stay in the pod and are worked
+on there (live), and why it does not get the others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from telepresence_py.model.network import Mount
@@ -12,10 +13,8 @@ MOST_BYTES = 64 << 20
 MOST_FILES = 5000
 """Of one volume. More than that is not copied: the pod refuses it, and `volumes/unpack.py` stops at it."""
 
-COPIED_KINDS = frozenset({"configMap", "secret", "projected", "downwardAPI", "emptyDir"})
-
-RENEWED_KINDS = COPIED_KINDS - {"emptyDir"}
-"""Those that the kubelet renews in a running pod."""
+RENEWED_KINDS = frozenset({"configMap", "secret", "projected", "downwardAPI"})
+"""Those that the kubelet renews in a running pod. They are copied, for a copy can be watched (inotify)."""
 
 KERNELS_TREES = ("/dev", "/proc", "/sys")
 
@@ -38,28 +37,59 @@ class Skipped:
 
 @dataclass(frozen=True)
 class VolumeChoice:
-    """Every mount of the container is in exactly one of the two, in the pod's order."""
+    """Every mount of the container is in one of the three, in the pod's order, but those that are to be
+    off."""
 
     copied: tuple[Mount, ...]
+    live: tuple[Mount, ...]
     skipped: tuple[Skipped, ...]
 
 
-def choose(mounts: Iterable[Mount], laptop_paths: Iterable[str] = ()) -> VolumeChoice:
+@dataclass(frozen=True)
+class Wishes:
+    """`ways` has "copy", "live" or "off" for paths of mounts. Without a way what is renewed is copied, and
+    all else is live; where `no_live`, a clause, says why nothing can be, an emptyDir is copied instead."""
+
+    ways: Mapping[str, str] = field(default_factory=dict)
+    no_live: str | None = None
+
+
+def choose(
+    mounts: Iterable[Mount], laptop_paths: Iterable[str] = (), wishes: Wishes | None = None
+) -> VolumeChoice:
     """Decides each mount by its kind and path.
 
     `laptop_paths` are absolute paths that the child needs from the laptop (working directory, home, the
     directory of the command): a mount that would hide one of them is skipped.
     """
+    wishes = wishes or Wishes()
     needed = tuple(PurePosixPath(path) for path in laptop_paths)
     copied: list[Mount] = []
+    live: list[Mount] = []
     skipped: list[Skipped] = []
     for mount in mounts:
+        way = wishes.ways.get(clean(mount.path)) or default_way(mount, wishes.no_live)
         reason = _reason_to_skip(mount, needed)
-        if reason is None:
-            copied.append(mount)
-        else:
+        if way == "live" and wishes.no_live:
+            reason = reason or f"it can only be shown live, and {wishes.no_live}"
+        if way == "off":
+            continue
+        if reason is not None:
             skipped.append(Skipped(mount, reason))
-    return VolumeChoice(tuple(copied), tuple(skipped))
+        else:
+            (live if way == "live" else copied).append(mount)
+    return VolumeChoice(tuple(copied), tuple(live), tuple(skipped))
+
+
+def default_way(mount: Mount, no_live: str | None = None) -> str:
+    if mount.kind in RENEWED_KINDS or (no_live and mount.kind == "emptyDir"):
+        return "copy"
+    return "live"
+
+
+def clean(path: str) -> str:
+    """The path as it is compared: without a slash at its end."""
+    return path.rstrip("/") or "/"
 
 
 def is_renewed(mount: Mount) -> bool:
@@ -71,8 +101,6 @@ def _reason_to_skip(mount: Mount, needed: tuple[PurePosixPath, ...]) -> str | No
     path = PurePosixPath(mount.path)
     if not path.is_absolute() or ".." in path.parts:
         return "its path in the pod is not an absolute one"
-    if mount.kind not in COPIED_KINDS:
-        return f"a {mount.kind} is not copied; volumes of that kind come in a later version"
     if any(path.is_relative_to(tree) for tree in KERNELS_TREES):
         return "the laptop's kernel serves that path"
     if str(path) in SYSTEM_DIRECTORIES:

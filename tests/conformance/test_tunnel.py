@@ -7,6 +7,7 @@ import errno
 import functools
 import inspect
 import io
+import os
 import socket
 import tarfile
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,7 @@ from telepresence_py.tunnel import bridge
 from telepresence_py.tunnel.bridge import in_asyncio
 from telepresence_py.tunnel.interface import MuxStream, PodFiles
 from telepresence_sidecar.contract.names import Inquiry
+from telepresence_sidecar.contract.remote_files import Op, Request
 from tests.conformance.tunnel_worlds import WORLDS, World, in_time
 from tests.fakes.kubelet import KubeletVolume
 from tests.fakes.loop import at_end, settle
@@ -459,3 +461,49 @@ async def test_the_pod_s_end_while_the_link_is_down_is_told_to_everybody(world: 
         await world.tunnel.lost.wait()
     assert world.tunnel.link_up.is_set()
     assert await opened(stream) == errno.ECONNRESET
+
+
+@in_every_world
+async def test_files_of_the_pod_are_worked_on_where_they_are(world: World, tmp_path: Path) -> None:
+    async def work() -> bytes:
+        operations = await world.tunnel.operations(str(tmp_path))
+        create = os.O_RDWR | os.O_CREAT
+        asked = [
+            operations.send(Request(Op.OPEN, b"f", 1, flags=create, mode=0o640)),
+            operations.send(Request(Op.WRITE, handle=1, data=b"x" * 700_000)),
+            operations.send(Request(Op.READ, handle=1, offset=699_999, size=10)),
+            operations.send(Request(Op.STAT, b"missing")),
+        ]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(found[3], FileNotFoundError)
+        operations.close()
+        return bytes(found[2])  # type: ignore[arg-type]
+
+    assert await in_asyncio(work) == b"x"
+    assert (tmp_path / "f").read_bytes() == b"x" * 700_000
+
+
+@in_every_world
+async def test_what_is_no_directory_is_not_worked_on(world: World, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match="single file"):
+        await in_asyncio(world.tunnel.operations, str(tmp_path / "file"))
+    with pytest.raises(FileNotFoundError):
+        await in_asyncio(world.tunnel.operations, str(tmp_path / "missing"))
+
+
+@in_every_world
+async def test_what_waits_for_files_fails_when_the_pod_is_gone(world: World, tmp_path: Path) -> None:
+    operations = await in_asyncio(world.tunnel.operations, str(tmp_path))
+    world.cut_link()
+    await world.tunnel.link_down.wait()
+    asked = operations.send(Request(Op.SPACE))
+    world.cut()
+
+    async def errors() -> list[int | None]:
+        found = await asyncio.gather(asked, return_exceptions=True)
+        assert operations.is_lost()
+        found += await asyncio.gather(operations.send(Request(Op.SPACE)), return_exceptions=True)
+        return [one.errno for one in found if isinstance(one, OSError)]
+
+    assert await in_asyncio(errors) == [errno.EIO] * 2

@@ -50,7 +50,8 @@ _SERVE = {Kind.TCP: connect, Kind.UDP: datagrams, Kind.FILES: send_files}
 
 class FakePod:
     """`answers` maps DNS messages to answers; without one the query times out. `arrivals` wait until their
-    port is in `listening`. Without `knows_states` its image is one that cannot tell of renewed volumes."""
+    port is in `listening`. Without `knows_states` its image is one that cannot tell of renewed volumes, nor
+    let the laptop work on others."""
 
     def __init__(self, knows_states: bool = True) -> None:
         self._knows_states = knows_states
@@ -160,4 +161,5 @@ class FakePod:
 def _without_state(opening: Opening) -> Opening:
     request = json.loads(opening.rest)
     request.pop("unlike", None)
+    request.pop("operations", None)
     return replace(opening, rest=json.dumps(request).encode())

@@ -312,6 +312,7 @@ def test_the_intent_reaches_the_session_whole(swapping):
         "rules": [],
         "localhost": {"published": [], "publish_others": True, "pod_localhost": [], "from_pod": []},
         "method": None,
+        "volumes": {},
     }
 
 

@@ -129,7 +129,7 @@ def fork_agent(control: socket.socket) -> ForkedAgent:
 
 @asynccontextmanager
 async def entered(shown: NetworkView) -> AsyncIterator[Inside]:
-    async with userns.enter(shown, lambda _text: None, fork_agent) as inside:
+    async with userns.enter(shown, lambda _text: None, start=fork_agent) as inside:
         yield inside
 
 

@@ -32,6 +32,7 @@ def test_a_view_arrives_whole() -> None:
         ("/data", "/cache"),
         {"/etc/secret": bytes(range(256))},
         frozenset({"/cache"}),
+        ("/data",),
         (8081, 8125),
         True,
     )

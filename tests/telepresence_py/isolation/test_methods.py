@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from telepresence_py.isolation import METHODS, Method, choose, enter, limits_of
+from telepresence_py.isolation.contract import Serve
 from telepresence_py.isolation.facts import HostFacts, gather
 from telepresence_py.isolation.inside import Inside
 from telepresence_py.isolation.steps import Refusal, Step, StepRefused
@@ -23,13 +24,15 @@ VIEW = NetworkView("orders", ("10.0.0.1",))
 
 
 @asynccontextmanager
-async def _working(_view: NetworkView, notice: Callable[[str], None]) -> AsyncIterator[Inside]:
+async def _working(_view: NetworkView, notice: Callable[[str], None], _serve: Serve) -> AsyncIterator[Inside]:
     notice("something is less than perfect")
     yield cast(Inside, "inside")
 
 
 @asynccontextmanager
-async def _refused(_view: NetworkView, _notice: Callable[[str], None]) -> AsyncIterator[Inside]:
+async def _refused(
+    _view: NetworkView, _notice: Callable[[str], None], _serve: Serve
+) -> AsyncIterator[Inside]:
     raise StepRefused(Refusal(Step.CAPTURE, errno.ENOENT, "nothing there"))
     yield
 
@@ -77,7 +80,7 @@ def test_the_first_that_works_is_used_and_told() -> None:
     events: list[Event] = []
 
     async def main() -> object:
-        async with enter(VIEW, events.append, [HINDERED, REFUSED, WORKING]) as inside:
+        async with enter(VIEW, events.append, methods=[HINDERED, REFUSED, WORKING]) as inside:
             return inside
 
     assert trio.run(main) == "inside"
@@ -92,7 +95,7 @@ def test_the_first_of_the_table_is_not_worth_a_word() -> None:
     events: list[Event] = []
 
     async def main() -> None:
-        async with enter(VIEW, events.append, [WORKING, REFUSED]):
+        async with enter(VIEW, events.append, methods=[WORKING, REFUSED]):
             pass
 
     trio.run(main)
@@ -103,7 +106,7 @@ def test_when_none_works_every_reason_is_told() -> None:
     lesser = WORKING._replace(name="lesser", only_by_name=True)
 
     async def main() -> None:
-        async with enter(VIEW, lambda _event: None, [HINDERED, REFUSED, lesser]):
+        async with enter(VIEW, lambda _event: None, methods=[HINDERED, REFUSED, lesser]):
             pass
 
     with pytest.raises(PreconditionFailed) as caught:

@@ -15,6 +15,7 @@ import trio
 from telepresence_py.forward.datagrams import original_destination
 from telepresence_py.forward.packets import endpoint_of, unreachable_packet
 from telepresence_py.isolation import Method, enter, network, userns
+from telepresence_py.isolation.contract import Serve
 from telepresence_py.isolation.inside import Inside
 from telepresence_py.model.events import Event
 from telepresence_py.model.world import NetworkView
@@ -145,8 +146,10 @@ def test_it_is_taken_where_the_kernel_has_no_tproxy_and_says_why(monkeypatch: py
     def lacking(_capture: object) -> NoReturn:
         raise OSError(errno.ENOENT, "nftables rule with tproxy: No such file or directory")
 
-    def redirection(shown: NetworkView, notice: Callable[[str], None]) -> AbstractAsyncContextManager[Inside]:
-        return userns.enter(shown._replace(redirected=True), notice, fork_agent)
+    def redirection(
+        shown: NetworkView, notice: Callable[[str], None], serve: Serve
+    ) -> AbstractAsyncContextManager[Inside]:
+        return userns.enter(shown._replace(redirected=True), notice, serve, fork_agent)
 
     monkeypatch.setattr(network, "capture_requests", lacking)
     methods = [
@@ -156,7 +159,7 @@ def test_it_is_taken_where_the_kernel_has_no_tproxy_and_says_why(monkeypatch: py
     events: list[Event] = []
 
     async def main() -> tuple[str, str]:
-        async with enter(view(), events.append, methods) as world, trio.open_nursery() as nursery:
+        async with enter(view(), events.append, methods=methods) as world, trio.open_nursery() as nursery:
             assert isinstance(world, Inside)
             await nursery.start(tell_destinations, world)
             told = await joined(world, lambda: connect(FAR_V4, 5432))

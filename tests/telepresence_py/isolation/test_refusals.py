@@ -90,7 +90,7 @@ def sentence_when(prepare: Callable[[], None]) -> str:
     async def main() -> str:
         prepare()
         with pytest.raises(PreconditionFailed) as caught:
-            async with enter(view(), lambda _event: None, [method]):
+            async with enter(view(), lambda _event: None, methods=[method]):
                 pass
         return caught.value.sentence
 

@@ -284,7 +284,7 @@ def test_a_kernel_that_cannot_hold_has_connections_as_without_and_it_is_told(
         from telepresence_py.isolation import userns
         from tests.telepresence_py.isolation.joined import fork_agent
 
-        async with userns.enter(view(held=True), notices.append, fork_agent) as inside:
+        async with userns.enter(view(held=True), notices.append, start=fork_agent) as inside:
             async with trio.open_nursery() as nursery:
                 await nursery.start(tell_destinations, inside)
                 told = await joined(inside, lambda: connect(FAR_V4))

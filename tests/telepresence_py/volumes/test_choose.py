@@ -3,23 +3,44 @@ from __future__ import annotations
 import pytest
 
 from telepresence_py.model.network import Mount
-from telepresence_py.volumes.choose import choose, is_renewed
+from telepresence_py.volumes.choose import Wishes, choose, is_renewed
 
 
 def reason(path: str, kind: str = "configMap", needed: tuple[str, ...] = ()) -> str | None:
     choice = choose([Mount(path, "v", kind)], needed)
-    assert len(choice.copied) + len(choice.skipped) == 1
+    assert len(choice.copied) + len(choice.live) + len(choice.skipped) == 1
     return choice.skipped[0].reason if choice.skipped else None
 
 
-@pytest.mark.parametrize("kind", ["configMap", "secret", "projected", "downwardAPI", "emptyDir"])
-def test_small_kinds_are_copied(kind: str) -> None:
-    assert reason("/etc/orders", kind) is None
+@pytest.mark.parametrize("kind", ["configMap", "secret", "projected", "downwardAPI"])
+def test_what_the_kubelet_renews_is_copied_as_a_copy_can_be_watched(kind: str) -> None:
+    assert [mount.kind for mount in choose([Mount("/etc/orders", "v", kind)]).copied] == [kind]
 
 
-@pytest.mark.parametrize("kind", ["persistentVolumeClaim", "hostPath", "nfs", "csi", "ephemeral", "image"])
-def test_other_kinds_are_skipped_and_named(kind: str) -> None:
-    assert kind in str(reason("/data", kind))
+@pytest.mark.parametrize("kind", ["emptyDir", "persistentVolumeClaim", "hostPath", "nfs", "csi", "ephemeral"])
+def test_other_kinds_are_live(kind: str) -> None:
+    assert [mount.kind for mount in choose([Mount("/data", "v", kind)]).live] == [kind]
+
+
+def test_where_nothing_can_be_live_an_empty_dir_is_copied_and_the_rest_is_named_with_the_reason() -> None:
+    mounts = [Mount("/scratch", "s", "emptyDir"), Mount("/data", "d", "persistentVolumeClaim")]
+    choice = choose(mounts, wishes=Wishes(no_live="this machine has no /dev/fuse"))
+    assert [mount.path for mount in choice.copied] == ["/scratch"]
+    assert [(one.mount.path, "no /dev/fuse" in one.reason) for one in choice.skipped] == [("/data", True)]
+
+
+def test_each_volume_is_had_as_the_user_wishes() -> None:
+    mounts = [Mount(path, "v", "persistentVolumeClaim") for path in ("/a", "/b/", "/c", "/d")]
+    mounts.append(Mount("/e", "v", "secret"))
+    choice = choose(mounts, wishes=Wishes({"/a": "copy", "/b": "off", "/c": "live", "/e": "live"}))
+    assert [mount.path for mount in choice.copied] == ["/a"]
+    assert [mount.path for mount in choice.live] == ["/c", "/d", "/e"]
+    assert choice.skipped == ()
+
+
+def test_a_wish_does_not_let_a_volume_hide_what_the_command_needs() -> None:
+    choice = choose([Mount("/etc", "v", "emptyDir")], wishes=Wishes({"/etc": "live"}))
+    assert [one.mount.path for one in choice.skipped] == ["/etc"]
 
 
 @pytest.mark.parametrize(
@@ -65,8 +86,9 @@ def test_odd_paths_are_skipped(path: str) -> None:
 def test_the_pods_order_is_kept() -> None:
     mounts = [Mount("/a", "1", "secret"), Mount("/b", "2", "nfs"), Mount("/c", "3", "emptyDir")]
     choice = choose(mounts)
-    assert choice.copied == (mounts[0], mounts[2])
-    assert [skipped.mount for skipped in choice.skipped] == [mounts[1]]
+    assert choice.copied == (mounts[0],)
+    assert choice.live == (mounts[1], mounts[2])
+    assert choice.skipped == ()
 
 
 @pytest.mark.parametrize("kind", ["configMap", "secret", "projected", "downwardAPI"])
