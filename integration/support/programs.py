@@ -41,6 +41,24 @@ PROGRAMS = {
     "vim": Program(("sh", "-c", "vi --version | grep -q VIM"), ("vim-tiny",), "5 MB, some seconds"),
     "fish": Program(("fish", "--version"), ("fish",), "20 MB, some seconds"),
     "less": Program(("less", "--version"), ("less",), "1 MB, some seconds"),
+    "servers": Program(
+        ("sh", "-c", "ls /usr/lib/postgresql/*/bin/postgres && redis-server -v && nginx -v && git --version"),
+        ("postgresql", "redis-server", "nginx-light", "git"),
+        "60 MB, half a minute",
+    ),
+    "clients": Program(
+        ("sh", "-ec", "for each in psql redis-cli nc wait-for-it curl sqlite3; do command -v $each; done"),
+        ("postgresql-client", "redis-tools", "netcat-openbsd", "wait-for-it", "curl", "sqlite3"),
+        "10 MB, some seconds",
+    ),
+    "jdbc": Program(
+        ("ls", "/usr/share/java/postgresql.jar"), ("libpostgresql-jdbc-java",), "1 MB, some seconds"
+    ),
+    "grpc and httpx": Program(
+        ("/usr/bin/python3", "-c", "import grpc, httpx"),
+        ("python3-grpcio", "python3-httpx"),
+        "15 MB, some seconds",
+    ),
     # the one that the cluster was built with, unless there is one on the PATH
     "go": Program(("go", "version"), (), ""),
 }
