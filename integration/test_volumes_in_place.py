@@ -35,8 +35,11 @@ echo root >owned && chmod 644 owned && chmod 777 .
 """
 HELP = """
 import os, time
-while not os.path.exists("/scratch/from-child"): time.sleep(0.05)
-open("/scratch/tmp", "w").write(open("/scratch/from-child").read().upper())
+text = ""
+while not text:  # it is there before it is written
+    time.sleep(0.05)
+    if os.path.exists("/scratch/from-child"): text = open("/scratch/from-child").read()
+with open("/scratch/tmp", "w") as answer: answer.write(text.upper())
 os.rename("/scratch/tmp", "/scratch/from-helper")
 while True: time.sleep(3600)
 """

@@ -17,6 +17,9 @@ from .contract.remote_files import VERSION, PacketReader, Request, decode_reques
 from .contract.stream import MuxStream
 from .file_operations import FileOperations
 
+MOST_WAITING = 1 << 20
+"""Bytes of answers that may wait for the loop to take them; else the thread would wait for it each time."""
+
 WHOLE = 64 << 10
 """So many bytes of answers are put together before they are sent."""
 
@@ -60,6 +63,8 @@ class _Serving(asyncio.Protocol):
         self._may_write = threading.Event()
         self._may_write.set()
         self._full = self._over = False
+        self._waiting = 0  # bytes on their way to the loop
+        self._counting = threading.Lock()
         threading.Thread(target=self._work, daemon=True).start()
 
     def data_received(self, data: bytes) -> None:
@@ -75,16 +80,27 @@ class _Serving(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._over = True
-        self._may_write.set()
+        with self._counting:
+            self._over = True
+            self._decide()
         self._asked.put(None)
 
     def pause_writing(self) -> None:
-        self._full = True
+        with self._counting:
+            self._full = True
+            self._decide()
 
     def resume_writing(self) -> None:
-        self._full = False
-        self._may_write.set()
+        with self._counting:
+            self._full = False
+            self._decide()
+
+    def _decide(self) -> None:
+        """Whether the thread may go on; under the lock."""
+        if self._over or not (self._full or self._waiting > MOST_WAITING):
+            self._may_write.set()
+        else:
+            self._may_write.clear()
 
     def _work(self) -> None:
         """The thread."""
@@ -110,13 +126,17 @@ class _Serving(asyncio.Protocol):
             self._hand_over(b"".join(ready))
 
     def _hand_over(self, data: bytes) -> None:
-        """What comes next waits until the stream has taken this, and is not full."""
-        self._may_write.clear()
+        """What comes next waits until the stream has taken most of it, and is not full."""
+        with self._counting:
+            self._waiting += len(data)
+            if self._waiting > MOST_WAITING:
+                self._may_write.clear()
         with suppress(RuntimeError):  # the loop has ended, and the process ends
             self._loop.call_soon_threadsafe(self._write, data)
 
     def _write(self, data: bytes) -> None:
         if not self._stream.is_closing():
             self._stream.write(data)
-        if self._over or not self._full:
-            self._may_write.set()
+        with self._counting:
+            self._waiting -= len(data)
+            self._decide()

@@ -19,6 +19,8 @@ import pytest
 import trio
 
 from telepresence_sidecar.contract.remote_files import Op, Request
+from tests.conformance.tunnel_worlds import in_time
+from tests.fakes.waiting import wait_until
 from tests.telepresence_py.fuse.mounted import (
     Mounted,
     inside_volume,
@@ -184,12 +186,15 @@ def test_what_is_written_by_one_descriptor_is_read_by_another(volume: Path) -> N
 def test_what_the_pod_writes_is_seen_within_a_moment(volume: Path) -> None:
     (volume / "f").write_text("before")
 
+    def look() -> list[str]:
+        wait_until(lambda: (volume / "f").read_text() != "before", "what the pod wrote is seen", 10)
+        return [(volume / name).read_text() for name in ("f", "new")]
+
     async def body(mounted: Mounted) -> list[str]:
         first = await mounted.run((volume / "f").read_text)
         (volume / "f").write_text("by the pod")
         (volume / "new").write_text("new")
-        await trio.sleep(1.1)  # what is known is believed for a second: that is the claim
-        return [first, *await mounted.run(lambda: [(volume / name).read_text() for name in ("f", "new")])]
+        return [first, *await mounted.run(look)]
 
     assert with_mounts([volume], body) == ["before", "by the pod", "new"]
 
@@ -382,7 +387,8 @@ def test_a_link_that_is_down_is_waited_for_and_one_that_is_lost_is_eio(volume: P
                 found.append(await mounted.run((volume / "f").read_text))
 
             nursery.start_soon(read)
-            await trio.sleep(0.3)  # that nothing comes of it meanwhile is the claim
+            (offer,) = mounted.live._offers.values()
+            await in_time(lambda: bool(offer.operations._waiting))  # type: ignore[attr-defined]
             assert not found
             mounted.fake.mend_link()
         mounted.fake.cut()
