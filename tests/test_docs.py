@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -77,3 +78,48 @@ def test_the_documents_name_no_option_on_the_environment_that_is_not_there():
     text = "\n".join(path.read_text() for path in DOCUMENTS)
     known = {option for parameter in cli.commands["swap"].params for option in parameter.opts}
     assert set(re.findall(r"(?<![\w-])--(?:env|unset)[a-z-]*", text)) <= known
+
+
+def acceptance_rows():
+    """Case and answer of each row of the tables of docs/conformance.md."""
+    text = (ROOT / "docs" / "conformance.md").read_text().partition("## The same questions")[0]
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", text, re.MULTILINE)
+    return [(case, answer) for case, answer in rows if case != "case"]
+
+
+def functions_of(module):
+    """Names of the functions at the top of a module; none where there is no such file."""
+    path = ROOT / module
+    body = ast.parse(path.read_text()).body if path.is_file() else []
+    return {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_every_test_that_an_acceptance_case_names_exists():
+    """In the form `FILE::FUNCTION`, without the parameters."""
+    text = (ROOT / "docs" / "conformance.md").read_text()
+    named = set(re.findall(r"[\w./-]+::[\w:.\[\]-]+", text))
+    assert named
+    missing = []
+    for name in sorted(named):
+        module, _, function = name.partition("::")
+        if not function.startswith("test_") or function not in functions_of(module):
+            missing.append(name)
+    assert missing == []
+
+
+def test_every_acceptance_case_has_a_test_or_says_why_not():
+    rows = acceptance_rows()
+    assert len({case for case, _ in rows}) == len(rows) > 100
+    answered = re.compile(r"`[\w/]+\.py::test_\w+`|\*\*not met\*\*[:,] |not shown[ :;]|does not apply: ")
+    assert [case for case, answer in rows if not answered.search(answer)] == []
+
+
+def test_the_differences_that_a_child_may_have_are_those_that_the_comparison_lets_pass():
+    module = ast.parse((ROOT / "integration" / "test_inside_environment_and_files.py").read_text())
+    allowed = set()
+    for node in module.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]).startswith("OF_"):
+            allowed |= set(ast.literal_eval(node.value))
+    text = (ROOT / "docs" / "conformance.md").read_text()
+    (row,) = re.findall(r"^\| the environment \|.*$", text, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == allowed
