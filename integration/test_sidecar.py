@@ -85,7 +85,7 @@ def test_a_volume_that_is_too_large_is_told_and_left_out(namespace: Namespace, p
         container={"volumeMounts": mounts},
     )
     settle(namespace, probe_config_map(), config_map("small", {"key": "value"}), *laden.objects())
-    with swapped(product, "laden") as swap:
+    with swapped(product, "laden", "--volume", "/large=copy") as swap:
         assert "/large is not copied" in swap.running.err
         assert swap.probe.content("/small/key") == b"value"
         assert swap.end() == 0
