@@ -7,18 +7,19 @@ import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import trio
 
-from telepresence_py.fuse.codec import Owner
-from telepresence_py.fuse.server import Server
-from telepresence_py.fuse.volume import Volume
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.network import Mount
 from telepresence_py.session.renewal import AnyLive
 from telepresence_py.tunnel.bridge import in_asyncio
 from telepresence_py.tunnel.interface import FileOperations, Tunnel
+
+if TYPE_CHECKING:
+    from telepresence_py.fuse.server import Server
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class LiveVolumes:
 
     def serve(self, path: str, descriptor: int) -> None:
         """Answer the kernel for that volume; the descriptor is ours from now on."""
+        # half a megabyte that most sessions never need
+        from telepresence_py.fuse.codec import Owner
+        from telepresence_py.fuse.server import Server
+        from telepresence_py.fuse.volume import Volume
 
         async def renew() -> FileOperations:
             tunnel = self._any_live()

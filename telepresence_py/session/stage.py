@@ -17,7 +17,6 @@ from telepresence_py.forward.datagrams import NameServers, serve_datagrams
 from telepresence_py.forward.inbound import ChildNetwork, Inbound, serve_inbound
 from telepresence_py.forward.outbound import serve_outbound
 from telepresence_py.forward.packets import Endpoint
-from telepresence_py.forward.proxying import serve_proxy
 from telepresence_py.forward.publishing import TakenPorts, serve_published
 from telepresence_py.isolation import enter
 from telepresence_py.isolation.contract import World
@@ -187,9 +186,11 @@ async def _serve(stack: AsyncExitStack, nursery: trio.Nursery, scene: Scene, end
     datagrams = await stack.enter_async_context(
         serve_datagrams(inside.udp_sockets, inside.raw_sockets, choose, answering, directions=directions)
     )
-    await stack.enter_async_context(
-        serve_proxy(inside.proxies, inside.proxy_secret, choose, scene.fast_connect)
-    )
+    if inside.proxies:
+        from telepresence_py.forward.proxying import serve_proxy  # what no other method needs
+
+        serving = serve_proxy(inside.proxies, inside.proxy_secret, choose, scene.fast_connect)
+        await stack.enter_async_context(serving)
     udp_ports = {port.pod_port: port.child_port for port in ports if port.is_udp}
     callers = datagrams.serve_callers(udp_ports, facts.addresses, inside.bound_ports)
 

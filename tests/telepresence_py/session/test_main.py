@@ -52,7 +52,8 @@ def test_a_session_with_its_tunnel_and_its_cluster_does_without_what_they_never_
         "from telepresence_py.cluster.library import load_library\n"
         "load_library()\n"
         "needless = {'multiprocessing', 'pickle', 'zipfile', 'importlib.metadata', 'typing_extensions',"
-        " 'argparse', 'difflib', 'urllib.request', 'cryptography.x509'}\n"
+        " 'argparse', 'difflib', 'urllib.request', 'cryptography.x509', 'telepresence_py.fuse.codec',"
+        " 'telepresence_py.forward.proxying'}\n"
         "print(sorted(needless & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
