@@ -412,6 +412,8 @@ def main() -> None:
     mode, *wanted = sys.argv[1:] or ["ask"]
     if mode == "serve":
         signal.pthread_sigmask(signal.SIG_BLOCK, TERM)  # in every thread, before anybody can be served
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # sigwait is not interrupted by Python's handler
     for spec in wanted:
         kind, _, where = spec.partition(":")
         port, _, address = where.partition("@")
