@@ -20,6 +20,7 @@ from integration.support.plain_user import plain_user
 from telepresence_py import __version__
 
 from .figures import Figure, tables
+from .files import files_figures
 from .growth import growth_figures, memory_figures
 from .naming import naming_figures
 from .plot import svg
@@ -78,6 +79,7 @@ def _parts(stage: Stage, options: argparse.Namespace) -> dict[str, Callable[[], 
         "tunnel": partial(tunnel_figures, stage, options.rtt, options.rounds or 3),  # and "session"
         "growth": partial(growth_figures, stage),
         "names": partial(naming_figures, stage, options.rtt, options.rounds or 5),
+        "files": partial(files_figures, stage, options.rtt, options.rounds or 3),
     }
     wanted = {"tunnel" if name == "session" else name for name in options.figures}
     return {name: part for name, part in every.items() if name in wanted}
@@ -110,7 +112,7 @@ def _lines(path: str, beginning: str = "") -> list[str]:
     return [line for line in Path(path).read_text().splitlines() if line.startswith(beginning)]
 
 
-PARTS = ("start", "memory", "tunnel", "session", "growth", "names")
+PARTS = ("start", "memory", "tunnel", "session", "growth", "names", "files")
 QUICK_PARTS = PARTS[:3]
 
 

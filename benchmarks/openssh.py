@@ -21,10 +21,11 @@ from functools import partial
 from pathlib import Path
 
 from integration.support.cluster import cache_directory
+from integration.support.namespaces import Namespace
 from integration.support.waiting import wait_until
 
 from .asking import Client, Failed, client
-from .pods import ECHO, POD, PORTS, TunnelPod
+from .pods import ECHO, POD, PORTS, SSH_CONTAINER, TunnelPod
 from .ways import OPENSSH, Way, client_in_pod, end, free_ports, port_forward, server_here
 
 START = """
@@ -46,21 +47,31 @@ StrictModes no
 UsePAM no
 PidFile none
 GatewayPorts clientspecified
+Subsystem sftp internal-sftp
 """
+CLIENT_OPTIONS = (
+    "IdentitiesOnly=yes",
+    "StrictHostKeyChecking=no",
+    "UserKnownHostsFile=/dev/null",
+    "LogLevel=ERROR",
+    "BatchMode=yes",
+)
+LOGIN = "nobody@127.0.0.1"
 
 
 @dataclass(frozen=True)
 class SshServer:
     """An sshd on the pod's loopback, at `port`; `key` is the path of the private key that it takes."""
 
-    pod: TunnelPod
+    namespace: Namespace
+    pod: str
     port: int
     key: Path
 
 
 @contextlib.contextmanager
-def ssh_server(pod: TunnelPod) -> Iterator[SshServer]:
-    """Failed when this machine has no OpenSSH and cannot get it."""
+def ssh_server(namespace: Namespace, pod: str = POD) -> Iterator[SshServer]:
+    """In the pod's SSH_CONTAINER. Failed when this machine has no OpenSSH and cannot get it."""
     if shutil.which("ssh") is None or shutil.which("ssh-keygen") is None:
         raise Failed("no OpenSSH client here: install openssh-client")
     sshd, port = _sshd(), 20000 + secrets.randbelow(10000)
@@ -77,18 +88,18 @@ def ssh_server(pod: TunnelPod) -> Iterator[SshServer]:
         run_sshd = (f"{there}/{loader}", "--library-path", there, f"{there}/sshd", "-r", "-D", "-e", "-f")
         in_pod = ("python3", "-c", START, there, str(len(archive)), *run_sshd, f"{there}/config")
         with contextlib.ExitStack() as stack:
-            server = stack.enter_context(_exec_in_pod(pod, in_pod))
+            server = stack.enter_context(_exec_in_pod(namespace, pod, in_pod))
             assert server.stdin is not None
             server.stdin.write(archive)
             server.stdin.flush()
             _await_listening(server)
-            yield SshServer(pod, port, directory / "key")
+            yield SshServer(namespace, pod, port, directory / "key")
 
 
 @contextlib.contextmanager
-def _exec_in_pod(pod: TunnelPod, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
-    command = pod.namespace.cluster.kubectl_command(
-        "-n", pod.namespace.name, "exec", "-i", POD, "-c", "ssh", "--", *words
+def _exec_in_pod(namespace: Namespace, pod: str, words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    command = namespace.cluster.kubectl_command(
+        "-n", namespace.name, "exec", "-i", pod, "-c", SSH_CONTAINER, "--", *words
     )
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
@@ -113,7 +124,7 @@ def openssh(pod: TunnelPod, kubeconfig: str) -> Iterator[Way]:
     found = {port: first + number for number, port in enumerate(PORTS)}
     forwards = [word for port, here in found.items() for word in ("-L", f"127.0.0.1:{here}:127.0.0.1:{port}")]
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(ssh_server(pod))
+        server = stack.enter_context(ssh_server(pod.namespace))
         processes = stack.enter_context(_ssh(server, kubeconfig, forwards))
         asking = stack.enter_context(client())
         wait_until(partial(_takes_connections, asking, "127.0.0.1", found[ECHO]), 20, "ssh forwards")
@@ -124,7 +135,7 @@ def openssh(pod: TunnelPod, kubeconfig: str) -> Iterator[Way]:
 def openssh_back(pod: TunnelPod, kubeconfig: str) -> Iterator[Way]:
     """`ssh -R`: from another pod to that pod, and on to a server here."""
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(ssh_server(pod))
+        server = stack.enter_context(ssh_server(pod.namespace))
         here = stack.enter_context(server_here())
         found = {port: server.port + 1 + number for number, port in enumerate(here)}
         forwards = [word for port in here for word in ("-R", f"0.0.0.0:{found[port]}:127.0.0.1:{here[port]}")]
@@ -146,17 +157,10 @@ def _takes_connections(asker: Client, host: str, port: int) -> bool:
 def _ssh(
     server: SshServer, kubeconfig: str, forwards: Sequence[str]
 ) -> Iterator[tuple[subprocess.Popen[bytes], ...]]:
-    with port_forward(server.pod, kubeconfig, (server.port,)) as (forwarding, ports):
-        options = (
-            "IdentitiesOnly=yes",
-            "StrictHostKeyChecking=no",
-            "UserKnownHostsFile=/dev/null",
-            "ExitOnForwardFailure=yes",
-            "LogLevel=ERROR",
-            "BatchMode=yes",
-        )
+    with port_forward(server.namespace, server.pod, kubeconfig, (server.port,)) as (forwarding, ports):
+        options = (*CLIENT_OPTIONS, "ExitOnForwardFailure=yes")
         settings = [word for option in options for word in ("-o", option)]
-        target = ("-i", str(server.key), "-p", str(ports[server.port]), "nobody@127.0.0.1")
+        target = ("-i", str(server.key), "-p", str(ports[server.port]), LOGIN)
         ssh = subprocess.Popen(["ssh", "-F", "none", "-N", *settings, *forwards, *target])
         try:
             yield forwarding, ssh

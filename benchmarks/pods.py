@@ -21,6 +21,7 @@ LOAD = Path(__file__).parent / "load"
 ECHO, SINK, SOURCE, HTTP = PORTS = (7001, 7002, 7003, 7004)
 TUNNEL_PORT, HEALTH_PORT = 7601, 7602
 POD = "tunnel"
+SSH_CONTAINER = "ssh"
 CLOCK = (
     'import os; print(os.sysconf("SC_CLK_TCK"), open("/proc/1/stat").read(), '
     'open("/proc/1/smaps_rollup").read())'
@@ -103,6 +104,18 @@ def load_server(name: str = "load") -> Object:
     }
 
 
+def ssh_container(*mounts: Object) -> Object:
+    """One that only waits until an sshd is put into it; of `nobody`, as whom a client logs in."""
+    return {
+        "name": SSH_CONTAINER,
+        "image": BASE_IMAGE,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python3", "-c", WAITS],
+        "volumeMounts": list(mounts),
+        "securityContext": RESTRICTED | {"runAsUser": 65534},
+    }
+
+
 def make_tunnel_pod(namespace: Namespace) -> TunnelPod:
     """Made, and running; it ends with the namespace."""
     key = SessionKey.generate()
@@ -116,15 +129,8 @@ def make_tunnel_pod(namespace: Namespace) -> TunnelPod:
         "resources": {"requests": REQUESTS},
         "securityContext": RESTRICTED,
     }
-    shell = {
-        "name": "ssh",
-        "image": BASE_IMAGE,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["python3", "-c", WAITS],
-        "securityContext": RESTRICTED | {"runAsUser": 65534},
-    }
     spec = {
-        "containers": [sidecar, load_server(), shell],
+        "containers": [sidecar, load_server(), ssh_container()],
         "volumes": [{"name": "load", "configMap": {"name": "load"}}],
         "terminationGracePeriodSeconds": 1,
     }

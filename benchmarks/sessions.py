@@ -22,9 +22,13 @@ from .resident import Resident, processes_of_session, resident_memory
 from .stage import Stage, say
 from .ways import SESSION, Way
 
-WORKLOAD = "held"
 SERVED = 8080
 """The first of the ports on which the command serves, one for each of PORTS."""
+HELD = Workload(
+    "held",
+    listen=("http:8080",),
+    ports=tuple({"containerPort": SERVED + number} for number in range(len(PORTS))),
+)
 SHELL = '"$0" "$1/server.py" "$2" >&2 & exec "$0" "$1/client.py"'
 
 
@@ -67,24 +71,21 @@ class Session:
 
 
 @contextlib.contextmanager
-def session(stage: Stage, kubeconfig: dict[str, Any]) -> Iterator[Session]:
-    """Swapped by that kubeconfig; ended, and restored, after the block."""
-    workload = Workload(
-        WORKLOAD,
-        listen=("http:8080",),
-        ports=tuple({"containerPort": SERVED + number} for number in range(len(PORTS))),
-    )
+def session(
+    stage: Stage, kubeconfig: dict[str, Any], workload: Workload = HELD, options: tuple[str, ...] = ()
+) -> Iterator[Session]:
+    """Swapped by that kubeconfig, with these options; ended, and restored, after the block."""
     settle(stage.namespace, probe_config_map(), *workload.objects())
     with product_for(stage.user, kubeconfig) as product:
-        options = ("--connect", stage.connect)
-        running = product.start("swap", WORKLOAD, *options, "--", *_command(product), pipe_stdout=True)
+        options = ("--connect", stage.connect, *options)
+        running = product.start("swap", workload.name, *options, "--", *_command(product), pipe_stdout=True)
         try:
             child = Client(running.process)
         except Failed as error:
             said = running.err.strip().rpartition("\n")[2]
             raise Failed(f"the session did not come to its command: {said or error}") from error
         running.wait_in_place(90)
-        (pod,) = sidecar_pods(stage.namespace, WORKLOAD)
+        (pod,) = sidecar_pods(stage.namespace, workload.name)
         try:
             yield Session(stage.namespace, running, child, pod)
         finally:

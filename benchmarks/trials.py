@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from .asking import Answer
 from .figures import NO_LIMIT, Figure, Limit, percentile
 from .pods import ECHO, HTTP, SINK, SOURCE
-from .ways import BESIDE, DIRECT, KUBECTL, LINK, OPENSSH, OURS, Way
+from .ways import BESIDE, DIRECT, KUBECTL, LINK, OPENSSH, OURS, SSHFS, Way
 
 RIVALS = {
     KUBECTL: "kubectl port-forward",
@@ -16,6 +16,7 @@ RIVALS = {
     DIRECT: "no tunnel, on the node",
     LINK: "the link alone",
     BESIDE: "no tunnel, pod to pod",
+    SSHFS: "sshfs over kubectl",
 }
 
 

@@ -18,6 +18,7 @@ import psutil
 
 from integration.support.cluster import ROOT
 from integration.support.link import Link
+from integration.support.namespaces import Namespace
 from integration.support.waiting import wait_until
 
 from .asking import Answer, Client, Failed, client
@@ -27,6 +28,7 @@ from .pods import LOAD, NOTHING, POD, PORTS, TUNNEL_PORT, TunnelPod, Used, make_
 
 OURS, SESSION = "ours", "session"
 KUBECTL, OPENSSH, DIRECT, LINK, BESIDE = "kubectl", "openssh", "direct", "link", "beside"
+SSHFS = "sshfs"
 FORWARDING = re.compile(r"^Forwarding from 127\.0\.0\.1:(\d+) -> (\d+)", re.MULTILINE)
 
 
@@ -144,22 +146,22 @@ def tunnel(pod: TunnelPod, kubeconfig: str) -> Iterator[Way]:
 @contextlib.contextmanager
 def kubectl(pod: TunnelPod, kubeconfig: str) -> Iterator[Way]:
     """`kubectl port-forward`; what it takes in the pod's node is the kubelet's, and not told."""
-    with port_forward(pod, kubeconfig, PORTS) as (process, ports), client() as asking:
+    with port_forward(pod.namespace, POD, kubeconfig, PORTS) as (process, ports), client() as asking:
         yield Way(KUBECTL, asking, "127.0.0.1", ports, (process,))
 
 
 @contextlib.contextmanager
 def port_forward(
-    pod: TunnelPod, kubeconfig: str, wanted: tuple[int, ...]
+    namespace: Namespace, pod: str, kubeconfig: str, wanted: tuple[int, ...]
 ) -> Iterator[tuple[subprocess.Popen[bytes], dict[int, int]]]:
     """The process, and the laptop's port for each of the pod's."""
-    program = pod.namespace.cluster.kubectl_program
-    words = ("--kubeconfig", kubeconfig, "-n", pod.namespace.name, "port-forward", "--address=127.0.0.1")
+    program = namespace.cluster.kubectl_program
+    words = ("--kubeconfig", kubeconfig, "-n", namespace.name, "port-forward", "--address=127.0.0.1")
     with tempfile.TemporaryDirectory(prefix="telepresence-py-bench-") as directory:
         log = Path(directory) / "log"
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [program, *words, f"pod/{POD}", *(f":{port}" for port in wanted)],
+                [program, *words, f"pod/{pod}", *(f":{port}" for port in wanted)],
                 stdout=stream,
                 stderr=stream,
             )

@@ -30,6 +30,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: bench\r\nAccept: */*\r\n\r\n"
 ANSWER_SIZE = 194
 """Of the server's HTTP answer, with its head."""
 PIECE = memoryview(bytes(256 << 10))
+READ_BUFFER = bytearray(1 << 20)
 PATIENCE = 60.0
 AHEAD, PORTION = 32 << 20, 1 << 20
 BETWEEN_ECHOES = 0.005
@@ -341,6 +342,19 @@ def look_up(name: str) -> Answer:
     return {"seconds": time.monotonic() - began}
 
 
+def read(path: str) -> Answer:
+    """Seconds until a file, or all that are found below a directory, are read; how many; their bytes."""
+    files = size = 0
+    began = time.monotonic()
+    below = (os.path.join(where, name) for where, _, names in os.walk(path) for name in names)
+    for each in below if os.path.isdir(path) else (path,):
+        with open(each, "rb", buffering=0) as file:
+            while count := file.readinto(READ_BUFFER):
+                size += count
+        files += 1
+    return {"seconds": time.monotonic() - began, "files": files, "bytes": size}
+
+
 ORDERS: dict[str, Callable[..., Answer]] = {
     "up": up,
     "down": down,
@@ -349,6 +363,7 @@ ORDERS: dict[str, Callable[..., Answer]] = {
     "requests": requests,
     "hold": hold,
     "look_up": look_up,
+    "read": read,
 }
 
 

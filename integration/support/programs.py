@@ -40,6 +40,7 @@ PROGRAMS = {
     "dig": Program(("dig", "-v"), ("bind9-dnsutils",), "5 MB, some seconds"),
     "vim": Program(("sh", "-c", "vi --version | grep -q VIM"), ("vim-tiny",), "5 MB, some seconds"),
     "fish": Program(("fish", "--version"), ("fish",), "20 MB, some seconds"),
+    "sshfs": Program(("sshfs", "--version"), ("sshfs",), "1 MB, some seconds"),
     "less": Program(("less", "--version"), ("less",), "1 MB, some seconds"),
     "servers": Program(
         ("sh", "-c", "ls /usr/lib/postgresql/*/bin/postgres && redis-server -v && nginx -v && git --version"),
