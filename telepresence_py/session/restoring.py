@@ -65,6 +65,7 @@ class Restorer:
         self._uid = uid
         self._board = board
         self._report = report
+        self._session = ""
 
     async def restore(
         self, session: str, stand_ins: Sequence[StandIn], on_replaced: OnReplaced | None = None
@@ -74,6 +75,7 @@ class Restorer:
         Waits for an API server that is away until the caller's deadline. Originals that do not become Ready
         in time are reported, and the sidecars go all the same: nobody serves behind them any more.
         """
+        self._session = session
         serving = [one for one in stand_ins if (one.adopted or one.alone) and self._lives(one)]
         if serving:
             self._report(Event("restoring", f"Restoring {self._workload}"))
@@ -171,9 +173,18 @@ class Restorer:
     def _originals(self, workload: Workload) -> list[Json]:
         return [pod for pod in self._board.pods.values() if _is_one_of(workload, pod)]
 
+    def _of_rival(self, workload: Workload, pod: Json) -> bool:
+        """Whether another session's sidecar has the place of an original: then none comes."""
+        session = (pod["metadata"].get("labels") or {}).get(SESSION_LABEL)
+        is_ending = "deletionTimestamp" in pod["metadata"]
+        return session not in (None, self._session) and not is_ending and workload.has(pod)
+
     def _next_original(self, workload: Workload, taken: set[str]) -> Json | None:
-        """A Ready original that no sidecar was paired with; else one that no node has room for; else None."""
-        others = [pod for pod in self._originals(workload) if pod["metadata"]["uid"] not in taken]
+        """A Ready original that no sidecar was paired with, or what stands in for it in another session; else
+        one that no node has room for; else None."""
+        rivals = [pod for pod in self._board.pods.values() if self._of_rival(workload, pod)]
+        found = [*self._originals(workload), *rivals]
+        others = [pod for pod in found if pod["metadata"]["uid"] not in taken]
         for pod in others:
             if is_ready(pod):
                 return pod

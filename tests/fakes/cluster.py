@@ -34,7 +34,7 @@ class FakeCluster:
 
     `admit` is a mutating webhook. `kubelet` gives a new pod its status. `manage` is a controller besides.
     `refuse(method, path, body)` answers a request with a status and message. `lingering` pods stay,
-    terminating, until `let_go`.
+    terminating, until `let_go`. While `controllers_rest` no controller does anything.
     """
 
     def __init__(self) -> None:
@@ -53,6 +53,7 @@ class FakeCluster:
         self.kubelet: Callable[[Json], Json] = running
         self.manage: Callable[[], None] = lambda: None
         self.refuse: Refuse = lambda method, path, body: None
+        self.controllers_rest = False
         self.cut_connections = 0
         self.stopped = False
         self.watches_forgotten = 0
@@ -115,7 +116,7 @@ class FakeCluster:
     # -- controllers -------------------------------------------------------------------------------------
 
     def _reconcile(self) -> None:
-        before = -1
+        before = self.version if self.controllers_rest else -1
         while before != self.version:
             before = self.version
             self.manage()

@@ -368,9 +368,13 @@ def test_a_refusal_while_others_serve_does_not_end_the_session_and_is_told_once(
     assert play.session.names.count("replica-refused") == 1
 
 
-def test_a_session_that_meanwhile_took_the_workload_ends_ours(play):
+@pytest.mark.parametrize("owner_is_slow", [False, True])
+def test_a_session_that_meanwhile_took_the_workload_ends_ours(play, owner_is_slow):
+    """With a slow owner its pod has the place before another original is made, and none will be."""
+
     def admit(pod):
         if pod["metadata"]["name"].endswith("-tp-2"):  # ours, the second time
+            play.cluster.controllers_rest = False
             rival = running(pod)
             labels = pod["metadata"]["labels"] | {SESSION_LABEL: "rival"}
             play.cluster.add(
@@ -382,11 +386,13 @@ def test_a_session_that_meanwhile_took_the_workload_ends_ours(play):
         play.cluster.admit = admit
         name = play.adopted()[0]
         play.cluster.lingering = lambda pod: pod["metadata"]["name"] == name
+        play.cluster.controllers_rest = owner_is_slow
         play.delete(name)
         await until(lambda: False)
 
     with pytest.raises(SessionLost, match=r"has lost deployment/orders: .*held by"):
         play.run(body)
+    assert play.session.names.count("original-not-ready") == 0
 
 
 def test_who_takes_the_workload_away_is_not_fought(play):
