@@ -40,25 +40,13 @@ def received(connection: socket.socket) -> str:
     return f"{count} bytes, then the end"
 
 
-def asks_and_ends(connection: socket.socket) -> str:
-    connection.sendall(WORD)
-    connection.shutdown(socket.SHUT_WR)
-    return received(connection)
-
-
-def answers_much_after_the_end(connection: socket.socket) -> str:
-    told = received(connection)
-    connection.sendall(MUCH)
-    return told
-
-
 def speaks_and_ends(connection: socket.socket) -> str:
     connection.sendall(WORD)
     connection.shutdown(socket.SHUT_WR)
     return received(connection)
 
 
-def sends_much_after_the_end(connection: socket.socket) -> str:
+def answers_much_after_the_end(connection: socket.socket) -> str:
     told = received(connection)
     connection.sendall(MUCH)
     return told
@@ -117,9 +105,9 @@ def talks_on(connection: socket.socket) -> str:
 
 
 ENDINGS = {
-    "the client ends its half, and gets much": (asks_and_ends, answers_much_after_the_end),
-    "the server ends its half, and gets much": (sends_much_after_the_end, speaks_and_ends),
-    "both end at once": (asks_and_ends, speaks_and_ends),
+    "the client ends its half, and gets much": (speaks_and_ends, answers_much_after_the_end),
+    "the server ends its half, and gets much": (answers_much_after_the_end, speaks_and_ends),
+    "both end at once": (speaks_and_ends, speaks_and_ends),
     "the client resets": (resets, only_listens),
     "the server resets": (only_listens, resets),
     "the client resets after a word": (resets_after_a_word, only_listens),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import click
 
@@ -22,12 +21,8 @@ def volume_options(command: AnyCommand) -> AnyCommand:
     )(command)
 
 
-def volume_ways(options: dict[str, Any]) -> dict[str, str]:
-    """Way by path, without a slash at its end; BadUsage when a word is malformed or contradicts another."""
-    return parse_volumes(options["volume"])
-
-
 def parse_volumes(words: Iterable[str]) -> dict[str, str]:
+    """Way by path, without a slash at its end; BadUsage when a word is malformed or contradicts another."""
     ways: dict[str, str] = {}
     for word in words:
         path, equals, way = word.rpartition("=")

@@ -87,6 +87,16 @@ def messages(datagram: bytes) -> Iterator[tuple[int, int, int, int]]:
         start += max(_HEADER.size, (length + 3) & ~3)
 
 
+def attributes(packed: bytes) -> dict[int, bytes]:
+    """What stands in them, by kind, whatever flags the kinds have."""
+    found, start = {}, 0
+    while start + 4 <= len(packed):
+        length, kind = struct.unpack_from("=HH", packed, start)
+        found[kind & 0x3FFF] = packed[start + 4 : start + length]
+        start += max(4, (length + 3) & ~3)
+    return found
+
+
 def answers(datagram: bytes) -> list[Answer]:
     """The acknowledgements and errors in a datagram of the kernel; other messages are passed over."""
     found = []

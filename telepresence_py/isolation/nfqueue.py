@@ -10,7 +10,7 @@ import socket
 import struct
 from collections.abc import Iterator
 
-from telepresence_py.isolation.netlink import NLM_F_ACK, Request, attribute, message, messages
+from telepresence_py.isolation.netlink import NLM_F_ACK, Request, attribute, attributes, message, messages
 from telepresence_py.model.world import HeldSyn
 
 _PACKET = 3 << 8 | 0
@@ -25,7 +25,6 @@ _GSO = 4
 """Leaves checksums to whoever needs them: on `lo` they are not computed."""
 
 _DROP, _ACCEPT = 0, 1
-_ATTRIBUTE = struct.Struct("=HH")
 _PACKET_ID, _PACKET_MARK, _PACKET_PAYLOAD = 1, 3, 10
 
 
@@ -45,7 +44,7 @@ def read_packets(datagram: bytes) -> Iterator[HeldSyn]:
     """The packets in a datagram of the queue's. What is no TCP packet is passed over, and stays queued."""
     for kind, _sequence, start, end in messages(datagram):
         if kind == _PACKET:
-            parts = _attributes(datagram, start + 4, end)
+            parts = attributes(datagram[start + 4 : end])
             syn = _parse(int.from_bytes(parts[_PACKET_ID][:4], "big"), parts.get(_PACKET_PAYLOAD, b""))
             if syn is not None:
                 yield syn
@@ -69,15 +68,6 @@ def _verdict(queue: int, packet: int, code: int, more: bytes) -> bytes:
 
 def _head(queue: int) -> bytes:
     return struct.pack(">BBH", socket.AF_UNSPEC, 0, queue)
-
-
-def _attributes(datagram: bytes, start: int, end: int) -> dict[int, bytes]:
-    found = {}
-    while start + _ATTRIBUTE.size <= end:
-        length, kind = _ATTRIBUTE.unpack_from(datagram, start)
-        found[kind & 0x3FFF] = datagram[start + _ATTRIBUTE.size : start + length]
-        start += max(_ATTRIBUTE.size, (length + 3) & ~3)
-    return found
 
 
 def _parse(packet: int, ip: bytes) -> HeldSyn | None:

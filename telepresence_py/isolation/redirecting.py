@@ -23,7 +23,15 @@ import struct
 from typing import Any, NamedTuple
 
 from telepresence_py.isolation import netlink_socket
-from telepresence_py.isolation.netlink import NLMSG_ERROR, Request, attribute, message, messages, nested
+from telepresence_py.isolation.netlink import (
+    NLMSG_ERROR,
+    Request,
+    attribute,
+    attributes,
+    message,
+    messages,
+    nested,
+)
 from telepresence_py.isolation.nft_words import (
     OUTPUT,
     TCP,
@@ -183,21 +191,12 @@ def _question(source: _End, own: _End) -> bytes:
     return message(_GET, 0, header + nested(_TUPLE_REPLY, *tuples))
 
 
-def _original(attributes: bytes) -> tuple[_End, _End]:
-    whole = _read(_read(attributes)[_TUPLE_ORIGINAL])
-    addresses, ports = _read(whole[_TUPLE_IP]), _read(whole[_TUPLE_PROTOCOL])
+def _original(packed: bytes) -> tuple[_End, _End]:
+    whole = attributes(attributes(packed)[_TUPLE_ORIGINAL])
+    addresses, ports = attributes(whole[_TUPLE_IP]), attributes(whole[_TUPLE_PROTOCOL])
     family, first = (socket.AF_INET, 1) if 1 in addresses else (socket.AF_INET6, 3)
     source, destination = (socket.inet_ntop(family, addresses[first + i]) for i in (0, 1))
     return (source, _port(ports[_SOURCE_PORT])), (destination, _port(ports[_DESTINATION_PORT]))
-
-
-def _read(attributes: bytes) -> dict[int, bytes]:
-    found, at = {}, 0
-    while at + 4 <= len(attributes):
-        length, kind = struct.unpack_from("=HH", attributes, at)
-        found[kind & 0x3FFF] = attributes[at + 4 : at + length]
-        at += max(4, (length + 3) & ~3)
-    return found
 
 
 def _port(packed: bytes, at: int = 0) -> int:
