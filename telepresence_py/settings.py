@@ -12,7 +12,6 @@ is refused with file and line: a slip of the pen must not undo a safety catch.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -96,6 +95,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 def parse_settings(path: Path, text: str) -> Settings:
     """PURE: what the file's text says; PreconditionFailed with the line that cannot be understood."""
+    import tomllib  # where there is no file, nobody needs it
+
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -155,6 +156,8 @@ def line_of(text: str, at: tuple[str, ...]) -> int:
     The library tells no positions of what it understood: so it is the line behind the last place at which
     the text could have ended and not have the key. For a key that is nowhere, the last statement's.
     """
+    import tomllib
+
     lines, begins = text.splitlines(keepends=True), 1
     for end in range(len(lines) + 1):
         try:

@@ -13,6 +13,10 @@ import sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 gc.disable()  # until all is imported: nothing of that is garbage, and looking for some takes a twelfth of it
 
+from .late import SELDOM_USED, put_off  # noqa: E402
+
+put_off(SELDOM_USED)
+
 from .quick_import import without_openssl  # noqa: E402
 
 with without_openssl():

@@ -9,10 +9,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
-from telepresence_py.cli.aside import Asked, hold_session, parse_aside
-from telepresence_py.cli.render import PREFIX, Screen
-from telepresence_py.cli.streams import drop_output, open_missing_streams, output_trouble
-from telepresence_py.model.errors import InternalError, PreconditionFailed, TelepresenceError
+from telepresence_sidecar.late import SELDOM_USED, put_off
+
+put_off({**SELDOM_USED, "ipaddress": {}})  # before anybody asks for them
+
+from telepresence_py.cli.aside import Asked, hold_session, parse_aside  # noqa: E402
+from telepresence_py.cli.render import PREFIX, Screen  # noqa: E402
+from telepresence_py.cli.streams import drop_output, open_missing_streams, output_trouble  # noqa: E402
+from telepresence_py.model.errors import InternalError, PreconditionFailed, TelepresenceError  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

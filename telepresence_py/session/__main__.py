@@ -14,15 +14,19 @@ import sys
 import traceback
 from functools import partial
 
-import trio
+from telepresence_sidecar.late import SELDOM_USED, put_off
 
-from telepresence_py.model.door import Ended, Failed, Run, Swap
-from telepresence_py.model.errors import InternalError, TelepresenceError
-from telepresence_py.process.kernel import settle_heap
-from telepresence_py.session.door import CliGone, Door, open_door
-from telepresence_py.session.run import run
-from telepresence_py.session.swap import swap
-from telepresence_py.tunnel import bridge
+put_off(SELDOM_USED)  # before trio asks for them
+
+import trio  # noqa: E402
+
+from telepresence_py.model.door import Ended, Failed, Run, Swap  # noqa: E402
+from telepresence_py.model.errors import InternalError, TelepresenceError  # noqa: E402
+from telepresence_py.process.kernel import settle_heap  # noqa: E402
+from telepresence_py.session.door import CliGone, Door, open_door  # noqa: E402
+from telepresence_py.session.run import run  # noqa: E402
+from telepresence_py.session.swap import swap  # noqa: E402
+from telepresence_py.tunnel import bridge  # noqa: E402
 
 _log = logging.getLogger("telepresence_py.session")
 

@@ -10,11 +10,19 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from picows import WSError, WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 from python_socks import ProxyError
 
 from telepresence_py.model.errors import ClusterUnreachable, NoRights, SessionLost, TelepresenceError
 from telepresence_py.model.network import WebSocketTarget
+from telepresence_py.tunnel.picows import (
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+)
 from telepresence_py.tunnel.speeches import (
     CHANNEL_PROTOCOL,
     LONGEST_PREFIX,
