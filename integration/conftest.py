@@ -29,6 +29,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--context", default="", help="use this context of your kubeconfig, and no other cluster"
     )
+    parser.addoption(
+        "--write-differences",
+        action="store_true",
+        help="write the differences between pod and command into docs/conformance.md",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

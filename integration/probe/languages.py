@@ -40,6 +40,7 @@ _BUILDS = {
     "static": _Build("go", "go", _GO, "some seconds"),
     "java": _Build("java", "java", ("javac", "-d", "{}", "Probe.java"), "some seconds"),
     "musl": _Build("musl", "musl", ("musl-gcc", "-static", "-O1", "-o", "{}/probe", "probe.c"), "a second"),
+    "survey": _Build("go", "survey", _GO, "some seconds"),
     "reload": _Build("go", "reload", _GO, "some seconds"),
     "kubernetes": _Build("go", "in_cluster/go", _GO, "a minute, or seconds where Kubernetes was built"),
 }

@@ -20,7 +20,7 @@ _NUMBERS = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)|.*[:/].*")
 """No top-level domain is a number: what ends in one is an address, well written or not."""
 _NOT_CAPTURED = {
     "this machine itself, where no rule reaches": ("127.0.0.0/8", "::1/128"),
-    "no address of one machine": ("0.0.0.0/32", "::/128", "224.0.0.0/3", "ff00::/8"),
+    "no address of one machine": ("0.0.0.0/32", "::/128", "224.0.0.0/4", "255.255.255.255/32", "ff00::/8"),
 }
 """What does not leave the child's network, or never gets an answer: a rule on it would do nothing."""
 

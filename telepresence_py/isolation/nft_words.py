@@ -39,6 +39,7 @@ _META_L4PROTO = 16
 _SOCKET_WILDCARD = 2
 _REJECT_ICMP, _REJECT_RESET = 0, 1
 _V6_LOOPBACK = bytes(15) + b"\x01"
+_BROADCAST = b"\xff" * 4
 
 Rule = tuple[str, list[bytes]]
 """What it is called in errors, and its expressions."""
@@ -105,12 +106,14 @@ def is_loopback(family: int) -> list[bytes]:
 def is_foreign(family: int, own_addresses: tuple[bytes, ...]) -> list[bytes]:
     """Its destination is neither loopback, nor multicast or broadcast, nor of the (packed) own ones."""
     if family == AF_INET:
-        tests = [destination(family, 1), compare(NOT_EQUAL, b"\x7f"), compare(LESS, b"\xe0")]
+        tests = [destination(family, 1), compare(NOT_EQUAL, b"\x7f"), _masked(b"\xf0")]
+        tests.append(compare(NOT_EQUAL, b"\xe0"))
     else:
         tests = [destination(family, 1), compare(NOT_EQUAL, b"\xff")]
         tests += [destination(family, 16), compare(NOT_EQUAL, _V6_LOOPBACK)]
     tests.append(destination(family, len(own_addresses[0])))
-    return tests + [compare(NOT_EQUAL, address) for address in own_addresses]
+    others = [_BROADCAST] if family == AF_INET else []
+    return tests + [compare(NOT_EQUAL, address) for address in (*own_addresses, *others)]
 
 
 def is_to(family: int, address: bytes, protocol: int, port: int) -> list[bytes]:

@@ -4,7 +4,8 @@ In the words of nft(8), for IPv4:
 
     table ip telepresence { chain capture { type filter hook prerouting priority mangle
       meta mark & 0xfffffff0 == 0x54500 accept
-      ip daddr != 127.0.0.0/8 ip daddr < 224.0.0.0 ip daddr != <pod addresses> meta l4proto tcp tproxy to :P
+      ip daddr != 127.0.0.0/8 ip daddr & 240.0.0.0 != 224.0.0.0
+        ip daddr != <pod addresses, 255.255.255.255> meta l4proto tcp tproxy to :P
       ip daddr <pod address> meta l4proto tcp th dport <helper port> tproxy to :P
       the same for udp
       ip daddr != (as above) icmp type echo-request drop

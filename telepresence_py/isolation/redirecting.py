@@ -4,8 +4,8 @@
       chain answers { type filter hook output priority raw
         meta mark 0x54600 notrack }
       chain capture { type nat hook output priority -100
-        ip daddr != 127.0.0.0/8 ip daddr < 224.0.0.0 ip daddr != <pod addresses> meta l4proto tcp
-          redirect to :P
+        ip daddr != 127.0.0.0/8 ip daddr & 240.0.0.0 != 224.0.0.0
+          ip daddr != <pod addresses, 255.255.255.255> meta l4proto tcp redirect to :P
         ip daddr <pod address> meta l4proto tcp th dport <helper port> redirect to :P
         the same for udp } }
 

@@ -24,6 +24,9 @@ from tests.telepresence_py.isolation.relay import tell_destinations
 
 FAR_V4, FAR_V6 = "10.96.0.10", "fd00:10:96::a"
 
+CLASS_E = "240.1.2.3"
+"""Reserved (RFC 1112), and all the same what some clusters give to pods and Services."""
+
 
 def connect(address: str, port: int) -> str:
     """What a connection is told, or the name of the errno."""
@@ -55,7 +58,9 @@ def call_inside(user: str, call: Callable[[], Any], **shown: Any) -> Any:
 
 
 @each_user
-@pytest.mark.parametrize(("address", "own"), [(FAR_V4, POD_V4), (FAR_V6, POD_V6), ("8.8.8.8", POD_V4)])
+@pytest.mark.parametrize(
+    ("address", "own"), [(FAR_V4, POD_V4), (FAR_V6, POD_V6), ("8.8.8.8", POD_V4), (CLASS_E, POD_V4)]
+)
 def test_a_connection_is_accepted_outside_with_its_true_destination(
     user: str, address: str, own: str
 ) -> None:
@@ -64,7 +69,7 @@ def test_a_connection_is_accepted_outside_with_its_true_destination(
 
 
 @each_user
-@pytest.mark.parametrize(("address", "own"), [(FAR_V4, POD_V4), (FAR_V6, POD_V6)])
+@pytest.mark.parametrize(("address", "own"), [(FAR_V4, POD_V4), (FAR_V6, POD_V6), (CLASS_E, POD_V4)])
 def test_a_datagram_is_answered_from_the_address_that_it_was_sent_to(
     user: str, address: str, own: str
 ) -> None:
@@ -86,6 +91,12 @@ def test_a_datagram_is_answered_from_the_address_that_it_was_sent_to(
     first, second = call_inside(user, ask)
     assert first == f"captured {address} 53 {own} who?"
     assert second == f"captured {address} 53 {own} again"
+
+
+@pytest.mark.parametrize("address", ["255.255.255.255", "239.1.2.3"])
+def test_what_is_no_address_of_one_machine_is_not_captured(address: str) -> None:
+    """A TCP connection there is refused by the kernel, as it is everywhere."""
+    assert call_inside("plain", lambda: connect(address, 5432)) in ("ENETUNREACH", "ECONNREFUSED")
 
 
 def test_datagrams_of_every_size_pass_both_ways() -> None:
