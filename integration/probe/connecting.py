@@ -59,10 +59,24 @@ def not_waiting(address: str, port: int) -> str:
             return name(at_once)
         poll = select.poll()
         poll.register(connection, select.POLLOUT)
-        if not poll.poll(SECONDS * 1000):
-            return "nothing"
-        said = name(connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        return said + (what_follows(connection) if said == "accepted" else "")
+        while poll.poll(SECONDS * 1000):
+            if said := what_became_of(connection):
+                return said + (what_follows(connection) if said == "accepted" else "")
+        return "nothing"
+
+
+def what_became_of(connection: socket.socket) -> str:
+    """Once poll() woke us; empty if it did so too early: Linux queues an ICMP error (tcp_v4_err), which wakes
+    us, a moment before it is the socket's."""
+    if error := connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+        return name(error)
+    try:
+        connection.getpeername()
+    except OSError:
+        # a reset may have come in between, and taken the peer along
+        error = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return name(error) if error else ""
+    return name(0)
 
 
 def each(words: list[str]) -> dict[str, list[str]]:
@@ -89,9 +103,10 @@ def crowd(count: int, address: str, port: int) -> dict[str, int]:
     deadline = time.monotonic() + CROWD_SECONDS
     while waiting and time.monotonic() < deadline:
         for descriptor, _event in poll.poll(1000):
-            poll.unregister(descriptor)
-            error = waiting.pop(descriptor).getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            said[name(error)] += 1
+            if became := what_became_of(waiting[descriptor]):
+                said[became] += 1
+                poll.unregister(descriptor)
+                del waiting[descriptor]
     if waiting:
         said["nothing"] += len(waiting)
     return said

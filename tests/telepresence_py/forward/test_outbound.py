@@ -18,7 +18,7 @@ from telepresence_py.forward.packets import Endpoint
 from telepresence_py.model.rules import Way
 from telepresence_py.tunnel.bridge import in_asyncio, run
 from telepresence_py.tunnel.interface import MuxStream
-from tests.fakes.loop import in_loop, until
+from tests.fakes.loop import at_end, in_loop, until
 from tests.fakes.sink import Recorder
 from tests.telepresence_py.forward.worlds import CapturingListener, MuxTunnel, connect
 
@@ -36,6 +36,7 @@ class Echo(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        at_end.append(transport.abort)  # a busy machine tells of the other side's end when the loop is over
         if self._greeting:
             transport.write(self._greeting)
 
