@@ -6,6 +6,7 @@ import contextlib
 import re
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,27 @@ from integration.support.sidecar_image import ensure_sidecar_image
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what it starts with &
 
+LONG_FILES = (
+    "test_following.py",
+    "test_link.py",
+    "test_kubeconfigs.py",
+    "test_nothing_breaks.py",
+    "test_run.py",
+    "test_program.py",
+    "test_keep_and_restart.py",
+    "test_leftovers.py",
+    "test_workload_shapes.py",
+    "test_workload_kinds.py",
+    "test_volumes_live.py",
+    "test_volumes_in_place.py",
+    "test_inside_network.py",
+    "test_inside_environment_and_files.py",
+    "test_rights.py",
+    "test_bad_input.py",
+    "test_inbound.py",
+)
+"""From the longest on; what takes less than a minute or two is not worth telling."""
+
 MakeNamespace = Callable[..., Namespace]
 MakeProduct = Callable[..., Product]
 
@@ -35,19 +57,56 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write the differences between pod and command into docs/conformance.md",
     )
 
+    parser.addoption(
+        "--alone",
+        default="",
+        choices=("never", "only"),
+        help="leave out the tests that must be alone on the cluster, so that the others can run side by side "
+        "(pytest-xdist), or run them alone",
+    )
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "own_cluster: loads images into or restarts parts of the cluster")
-    config.addinivalue_line("markers", "slow: takes long and disturbs others; runs after everything else")
+    config.addinivalue_line("markers", "alone: disturbs others, or measures what they would disturb")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    items.sort(key=_turn)
+    if chosen := config.getoption("alone"):
+        others = [item for item in items if is_alone(item) != (chosen == "only")]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
     if config.getoption("context"):
         skip = pytest.mark.skip(reason="needs the project's own cluster, which --context leaves alone")
         for item in items:
             if item.get_closest_marker("own_cluster"):
                 item.add_marker(skip)
+
+
+def is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
+
+
+def _turn(item: pytest.Item) -> tuple[bool, int]:
+    """Alone ones after all others; files that take long first, so that no worker begins one near the end."""
+    name = item.path.name
+    return is_alone(item), LONG_FILES.index(name) if name in LONG_FILES else len(LONG_FILES)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where the time went, by file: LONG_FILES should tell the same."""
+    spent: dict[str, float] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                name = report.nodeid.partition("::")[0]
+                spent[name] = spent.get(name, 0) + report.duration
+    long = sorted((name for name in spent if spent[name] >= 30), key=lambda name: -spent[name])
+    if long:
+        terminalreporter.section("seconds of work by file, from 30 on")
+        terminalreporter.write_line(", ".join(f"{Path(name).name} {spent[name]:.0f}" for name in long))
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,7 @@ def test_kubelets_want_a_certificate(cluster: Cluster) -> None:
 
 
 @pytest.mark.own_cluster
-@pytest.mark.slow
+@pytest.mark.alone
 def test_the_api_server_can_be_restarted(pair: Namespace) -> None:
     before = pair.pods("app=web")
     subprocess.run([CLUSTER_TOOL, "restart-apiserver", "0"], check=True)
@@ -134,7 +134,7 @@ def test_the_api_server_can_be_restarted(pair: Namespace) -> None:
 
 
 @pytest.mark.own_cluster
-@pytest.mark.slow
+@pytest.mark.alone
 def test_down_leaves_nothing_on_the_machine(tmp_path: object) -> None:
     """On a second cluster beside the one that the tests use."""
     second = os.environ | {"TELEPRESENCE_PY_CLUSTER_NUMBER": "1"}

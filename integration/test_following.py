@@ -200,6 +200,7 @@ def test_a_rollout_and_its_undo_go_to_their_end_without_a_failed_request(
     assert set(tally.answers) == {"cluster", "laptop"}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("strategy", ["unavailable", "recreate"])
 def test_the_only_pod_may_go_before_the_next_comes_and_connections_wait(
     moving: Moving, townsman: Product, strategy: str
@@ -249,6 +250,7 @@ def test_a_stuck_rollout_gets_nothing_and_the_good_original_is_never_lost(
         assert not is_ours(back)
 
 
+@pytest.mark.alone
 def test_a_pod_that_is_deleted_evicted_or_drained_has_a_successor(moving: Moving, townsman: Product) -> None:
     moving.scale(1)
     moving.wait_rolled_out()

@@ -161,6 +161,7 @@ def test_a_log_file_has_everything_and_stderr_every_step(worker: Before, townsma
         assert not re.search(r"s3cret|Bearer|eyJ", told), "no secret is told"
 
 
+@pytest.mark.alone
 def test_help_is_there_at_once(townsman: Product) -> None:
     """Under 0.2 s of CPU: other work on this machine does not count."""
     townsman.run("--help")

@@ -20,6 +20,7 @@ from integration.probe.swapping import python_probe
 from integration.support.cluster import cache_directory
 from integration.support.product import Product
 from integration.support.programs import Need
+from integration.support.turns import turn
 
 LANGUAGES = ("python", "static", "java", "node", "musl")
 """Of the probe. `static` is Go without cgo: nothing to preload into, a resolver of its own."""
@@ -72,7 +73,9 @@ class Builder:
         kept = cache_directory() / "built" / f"{name}-{_digest(sources, build.command)}"
         if not kept.exists():
             self.need(build.needs)
-            _make(build, sources, kept)
+            with turn(f"build-{name}"):  # whoever waited for it finds it there
+                if not kept.exists():
+                    _make(build, sources, kept)
         target = self.place / kept.name
         if not target.exists():
             _put_in_place(target, lambda new: shutil.copytree(kept, new))

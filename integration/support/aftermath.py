@@ -101,7 +101,7 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 
 def _pods(before: Before) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    pods = [pod for pod in before.namespace.pods() if pod["metadata"]["labels"].get("app") == before.name]
+    pods = before.namespace.pods(f"app={before.name}")
     ours = [pod for pod in pods if SESSION_LABEL in pod["metadata"]["labels"]]
     leaving = [pod for pod in pods if pod["metadata"].get("deletionTimestamp")]
     return ours, [pod for pod in pods if pod not in ours and pod not in leaving]

@@ -17,6 +17,8 @@ from integration.support.cluster import Cluster, KubectlFailed
 from integration.support.waiting import wait_until
 
 DEVELOPER = "developer"
+OFTEN_ASKED_FOR = {"pod": "api/v1", "service": "api/v1", "deployment": "apis/apps/v1"}
+"""The path to each such kind."""
 
 
 @dataclass
@@ -51,6 +53,11 @@ class Namespace:
         return self.cluster.kubectl("-n", self.name, *arguments, stdin=stdin, seconds=seconds)
 
     def get(self, *arguments: str) -> Any:
+        """As `Cluster.get`, without kubectl for one object of a kind that is often asked for."""
+        kind, _, name = "/".join(arguments).partition("/")
+        if kind in OFTEN_ASKED_FOR and name and not name.startswith("-"):
+            group = OFTEN_ASKED_FOR[kind]
+            return self.cluster.read(f"/{group}/namespaces/{self.name}/{kind}s/{name}")
         return self.cluster.get("-n", self.name, *arguments)
 
     def apply(self, *objects: dict[str, Any]) -> None:
@@ -67,7 +74,8 @@ class Namespace:
 
     def pods(self, selector: str = "") -> list[dict[str, Any]]:
         """All pods that match, finished and leaving ones too, by name."""
-        found: list[dict[str, Any]] = self.get("pods", *(["-l", selector] if selector else []))
+        path, which = f"/api/v1/namespaces/{self.name}/pods", {"labelSelector": selector} if selector else {}
+        found: list[dict[str, Any]] = self.cluster.read(path, **which)["items"]
         return sorted(found, key=lambda pod: pod["metadata"]["name"])
 
     def in_pod(self, pod: str, *command: str, stdin: str | None = None, seconds: float = 60) -> str:
@@ -173,8 +181,8 @@ def make_namespace(cluster: Cluster, purpose: str, pod_security: str = "") -> Na
 
     def has_service_account() -> bool:
         with contextlib.suppress(KubectlFailed):
-            namespace.kubectl("get", "serviceaccount", "default")
-            namespace.kubectl("get", "configmap", "kube-root-ca.crt")
+            for made in ("serviceaccounts/default", "configmaps/kube-root-ca.crt"):
+                cluster.read(f"/api/v1/namespaces/{name}/{made}")
             return True
         return False
 

@@ -42,12 +42,12 @@ class Person:
 
 
 def person_with_token(namespace: Namespace, name: str) -> Person:
-    """A service account; the token holds for ten minutes, the shortest that there is."""
+    """A service account; the token holds for an hour."""
     account = {"kind": "ServiceAccount", "name": name, "namespace": namespace.name}
     namespace.apply(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}, _may_edit(name, account)
     )
-    token = namespace.kubectl("create", "token", name, "--duration=10m").strip()
+    token = namespace.kubectl("create", "token", name, "--duration=1h").strip()
     return Person(namespace, name, token=token)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from integration.support.cluster import ROOT
+from integration.support.turns import turn
 
 USER = "telepresence-test"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
@@ -69,7 +70,8 @@ def plain_user() -> PlainUser:
         return PlainUser(me.pw_name, me.pw_uid, me.pw_gid, Path(me.pw_dir), Path(sys.prefix), ROOT, runs)
     previous = os.umask(0o022)
     try:
-        return _account_for_root()
+        with turn("plain-user"):
+            return _account_for_root()
     finally:
         os.umask(previous)
 

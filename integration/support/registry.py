@@ -9,12 +9,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -25,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from integration.support.cluster import Cluster
+from integration.support.programs import ensure
 from integration.support.waiting import wait_until
 
 USER, PASSWORD = "team", "secret"
@@ -71,7 +69,7 @@ class Registry:
 @contextlib.contextmanager
 def registry_for(cluster: Cluster) -> Iterator[Registry]:
     """The registry for the project's own cluster; the images that nodes have from it are removed with it."""
-    _ensure_program()
+    ensure("registry", may_install=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         host = f"127.0.0.1:{free.getsockname()[1]}"
@@ -110,15 +108,6 @@ def _serve_command(registry: Registry) -> list[str]:
     path = registry.directory / "settings.yml"
     path.write_text(json.dumps(settings))  # JSON is YAML
     return ["docker-registry", "serve", str(path)]
-
-
-def _ensure_program() -> None:
-    if shutil.which("docker-registry"):
-        return
-    print("test: installing docker-registry (about 10 s)", file=sys.stderr, flush=True)
-    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", "docker-registry"]):
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 def _listens(log: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from urllib.parse import urlsplit
 from integration.support.cluster import Cluster, KubectlFailed
 from integration.support.waiting import wait_until
 
-PORT = 6444
+PORT = 20000 + os.getpid() % 10000
+"""Of each process its own, and below those of NodePorts and those that the kernel gives away."""
 ENDS_WITH_US = ("setpriv", "--pdeathsig", "TERM")
 
 
@@ -25,7 +27,8 @@ def second_server(cluster: Cluster) -> Iterator[str]:
     changed = [f"--secure-port={PORT}" if word.startswith("--secure-port=") else word for word in words]
     more = [f"--client-ca-file={state}/pki/ca.crt", "--endpoint-reconciler-type=none"]
     url = f"https://{urlsplit(cluster.address()['server']).hostname}:{PORT}"
-    with (state / "log" / "second-apiserver.log").open("wb") as log:
+    told = state / "log" / f"second-apiserver-{PORT}.log"
+    with told.open("wb") as log:
         server = subprocess.Popen(
             [*ENDS_WITH_US, "nsenter", f"--target={first}", "--net", *changed, *more],
             stdout=log,
@@ -33,7 +36,7 @@ def second_server(cluster: Cluster) -> Iterator[str]:
         )
 
     def ready() -> bool:
-        assert server.poll() is None, f"it ended: see {log.name}"
+        assert server.poll() is None, f"it ended: see {told}"
         with contextlib.suppress(KubectlFailed):
             return cluster.kubectl("--server", url, "get", "--raw", "/readyz") == "ok"
         return False
@@ -41,6 +44,7 @@ def second_server(cluster: Cluster) -> Iterator[str]:
     try:
         wait_until(ready, 90, "the second API server")
         yield url
+        told.unlink()
     finally:
         server.terminate()
         try:

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from integration.support.cluster import ROOT, cache_directory
+from integration.support.turns import turn
 from telepresence_sidecar.contract import __version__
 
 STATE = Path("/run/telepresence-py-cluster")
@@ -21,7 +22,11 @@ STATE = Path("/run/telepresence-py-cluster")
 
 def ensure_sidecar_image() -> None:
     """Needs root and the running cluster; subprocess.CalledProcessError when a command fails."""
-    digest = _sources_digest()
+    with turn("sidecar-image"):
+        _build_and_load(_sources_digest())
+
+
+def _build_and_load(digest: str) -> None:
     stamp = STATE / f"sidecar-image-{__version__}"
     if stamp.exists() and stamp.read_text() == digest:
         return
