@@ -42,6 +42,7 @@ PROGRAMS = {
     "vim": Program(("sh", "-c", "vi --version | grep -q VIM"), ("vim-tiny",), "5 MB, some seconds"),
     "fish": Program(("fish", "--version"), ("fish",), "20 MB, some seconds"),
     "sshfs": Program(("sshfs", "--version"), ("sshfs",), "1 MB, some seconds"),
+    "sudo": Program(("sudo", "--version"), ("sudo",), "5 MB, some seconds"),
     "less": Program(("less", "--version"), ("less",), "1 MB, some seconds"),
     "servers": Program(
         ("sh", "-c", "ls /usr/lib/postgresql/*/bin/postgres && redis-server -v && nginx -v && git --version"),

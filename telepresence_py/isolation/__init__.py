@@ -58,6 +58,22 @@ def _enter_redirect(
     return userns.enter(view._replace(redirected=True, held=False), notice, serve)
 
 
+def _no_sudo(facts: HostFacts) -> str | None:
+    from telepresence_py.isolation import sudo
+
+    return sudo.hindrance(facts)
+
+
+def _enter_sudo(
+    view: NetworkView, notice: Callable[[str], None], serve: Serve
+) -> AbstractAsyncContextManager[World]:
+    from telepresence_py.isolation import sudo, userns
+
+    raised = sudo.Raised()
+    entering = userns.enter(view, notice, serve, raised.start, raised.heir)
+    return raised.explained(entering, userns.AgentSilent)
+
+
 METHODS: tuple[Method, ...] = (
     Method("userns", "user namespace with tproxy", _not_linux, _enter_userns),
     Method(
@@ -69,6 +85,14 @@ METHODS: tuple[Method, ...] = (
             "the command's connect() succeeds at once, and what is refused shows as a reset after it",
             "the command's localhost is its own: a port on which it does not listen is not this laptop's",
         ),
+    ),
+    Method(
+        "sudo",
+        "user namespace made through sudo, with tproxy",
+        _no_sudo,
+        _enter_sudo,
+        ("sudo lets a process of yours make the namespaces, and for that moment it has CAP_SYS_ADMIN",),
+        offer="which has sudo make the user namespace",
     ),
     Method(
         "proxy",
@@ -84,7 +108,7 @@ METHODS: tuple[Method, ...] = (
             "the pod's volumes are not at their own paths, but copies below what TELEPRESENCE_ROOT names",
             "what the command leaves running when it ends runs on",
         ),
-        only_by_name=True,
+        offer="which needs none of this and does less",
     ),
 )
 """In the order in which they are tried."""
@@ -94,7 +118,7 @@ def choose(
     facts: HostFacts, methods: Sequence[Method] = METHODS, asked: str | None = None
 ) -> tuple[list[Method], list[str]]:
     """Those worth trying here, in their order, the one that was `asked` for alone; and why others are not."""
-    candidates = [one for one in methods if (one.name == asked if asked else not one.only_by_name)]
+    candidates = [one for one in methods if (one.name == asked if asked else not one.offer)]
     hindrances = [(method, method.hindrance(facts)) for method in candidates]
     worth_trying = [method for method, hindrance in hindrances if hindrance is None]
     return worth_trying, [f"{method.name}: {why}" for method, why in hindrances if why is not None]
@@ -149,7 +173,8 @@ async def enter(
             report(_told(method, reasons, is_first=method is methods[0]))
             yield world
             return
-    raise PreconditionFailed("; ".join(dict.fromkeys(reasons)) + _by_name(methods, asked))
+    others = [] if asked else [method for method in methods if method.offer and not method.hindrance(facts)]
+    raise PreconditionFailed("; ".join(dict.fromkeys(reasons)) + _offered(others))
 
 
 def _told(method: Method, reasons: Sequence[str], is_first: bool) -> Event:
@@ -160,10 +185,6 @@ def _told(method: Method, reasons: Sequence[str], is_first: bool) -> Event:
     return Event("isolated", text, level, {"method": method.name})
 
 
-def _by_name(methods: Sequence[Method], asked: str | None) -> str:
-    names = [f"--method {method.name}" for method in methods if method.only_by_name]
-    return (
-        f"; or take {' or '.join(names)}, which needs none of this and does less"
-        if names and not asked
-        else ""
-    )
+def _offered(methods: Sequence[Method]) -> str:
+    offers = [f"--method {method.name}, {method.offer}" for method in methods]
+    return f"; or take {', or '.join(offers)}" if offers else ""

@@ -1,9 +1,11 @@
-"""The program that makes the namespaces and lives in them: `python -I -m telepresence_py.isolation.agent FD`.
+"""The program that makes the namespaces and lives in them: `python -I -m telepresence_py.isolation.agent FD`,
+with `raised` behind it when it was started by another program than the session.
 
 FD is its end of a sequenced-packet socket to the session process; `messages` has what is said on it. Once it
 has left the laptop's namespaces it puts the agent proper beside itself and ends: that one is the first
 process of the child's process namespace (`first_process`), makes sockets on demand and cleans up. When the
-session process ends, or closes its end, it kills all others in its namespace.
+session process ends, or closes its end, it kills all others in its namespace. A program that was raised stays
+above it until it ends, as somebody has to wait for it.
 
 Standard library only, and little of it: starting takes as long as the imports, and they stay in memory. Never
 waits on anything of the child's.
@@ -21,7 +23,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from telepresence_py.isolation import diagnosis, graft, mounts, network
-from telepresence_py.isolation.first_process import become_first, end_others, mount_proc
+from telepresence_py.isolation.first_process import become_first, end_others, mount_proc, wait_for
 from telepresence_py.isolation.messages import (
     MOST_DESCRIPTORS,
     Born,
@@ -44,15 +46,15 @@ _END_SECONDS = 3.0
 _NAMESPACES = ("user", "net", "mnt", "uts", "pid")
 
 
-def run(control: socket.socket) -> NoReturn:
-    """The agent's whole life, in a process of its own with a single thread; `control` as the module says."""
+def run(control: socket.socket, is_raised: bool = False) -> NoReturn:
+    """The agent's whole life, in a process of its own with a single thread; arguments as the module says."""
     placeholders = Placeholders()
     status = 1
     try:
         os.umask(0o022)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
         ended = signalfd([signal.SIGTERM])
-        _set_up(control, _receive_view(control), placeholders)
+        _set_up(control, _receive_view(control), placeholders, is_raised)
         _serve(control, ended)
         end_others(_END_SECONDS)
         status = 0
@@ -79,7 +81,7 @@ def _receive_view(control: socket.socket) -> NetworkView:
         return decode_view(file.read())
 
 
-def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholders) -> None:
+def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholders, is_raised: bool) -> None:
     """Make everything and hand it out. Only the first process returns."""
     # opened before anything is mounted over /proc, and still the laptop's: namespaces by pid are found in it
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
@@ -95,9 +97,10 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
     enter_user_namespace()
     enter_other_namespaces(view.hostname)
     with taking(Step.INIT):
-        first = become_first(lambda pid: _say(control, encode(Born(pid))))
+        first = become_first(lambda pid: _say(control, encode(Born(pid))), beside_us=not is_raised)
     if first:
-        os._exit(0)
+        control.close()
+        os._exit(wait_for(first) if is_raised else 0)
     sockets, notices = network.bring_up(view.addresses, view.helper_ports, view.held, view.redirected)
     diagnoses = diagnosis.open_wire()
     if diagnoses is not None:
@@ -161,4 +164,4 @@ def _answer(control: socket.socket, family: int) -> None:
 
 
 if __name__ == "__main__":
-    run(socket.socket(fileno=int(sys.argv[1])))
+    run(socket.socket(fileno=int(sys.argv[1])), is_raised=sys.argv[2:] == ["raised"])

@@ -74,8 +74,8 @@ class Method(NamedTuple):
     """One way to isolate. `hindrance` judges from facts alone why it cannot work here, None if it may;
     `enter` makes it true, or raises StepRefused and has changed nothing.
 
-    `limits` are sentences on what it cannot do, told before anything is touched. One that is `only_by_name`
-    is never used unless it was asked for.
+    `limits` are sentences on what it cannot do, told before anything is touched. One with an `offer` is never
+    used unless it was asked for; the refusal of all others names it with that clause.
     """
 
     name: str
@@ -83,4 +83,4 @@ class Method(NamedTuple):
     hindrance: Callable[[HostFacts], str | None]
     enter: Enter
     limits: tuple[str, ...] = ()
-    only_by_name: bool = False
+    offer: str = ""

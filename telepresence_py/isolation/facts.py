@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ class HostFacts:
     """Settings that decide which method works, and why one does not. None where there is none.
 
     `seccomp` is this process's mode (2: filtered). `container` names what we seem to run in, or is empty.
+    `sudo` and `setpriv` are their paths, empty where there is none.
     """
 
     platform: str
@@ -27,6 +29,8 @@ class HostFacts:
     apparmor_restricts_userns: int | None = None
     seccomp: int = 0
     container: str = ""
+    sudo: str = ""
+    setpriv: str = ""
 
 
 def gather() -> HostFacts:
@@ -41,6 +45,8 @@ def gather() -> HostFacts:
         apparmor_restricts_userns=_number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
         seccomp=_seccomp(),
         container=_container(),
+        sudo=shutil.which("sudo") or "",
+        setpriv=shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin") or "",
     )
 
 

@@ -24,15 +24,15 @@ _NO_PROC = "the command sees the laptop's /proc, with other process ids than its
 _LOOK_AGAIN_SECONDS = 0.005
 
 
-def become_first(announce: Callable[[int], None]) -> int:
-    """Clone the first process beside us; to be called after unshare(CLONE_NEWPID), by a single thread.
+def become_first(announce: Callable[[int], None], beside_us: bool = True) -> int:
+    """Clone the first process; to be called after unshare(CLONE_NEWPID), by a single thread.
 
-    Returns as fork does: in the first process, a child of our parent's, 0; not before the other one has
-    announced its pid. It is told of the parent's end by SIGTERM, has no children to wait for, and from
-    inside no signal can harm it.
+    Returns as fork does: in the first process, a child of our parent's if it is `beside_us`, else ours, 0;
+    not before the other one has announced its pid. It is told of the parent's end by SIGTERM, has no
+    children to wait for, and from inside no signal can harm it.
     """
     announced, told = os.pipe()
-    pid = clone_sibling()
+    pid = clone_sibling() if beside_us else os.fork()
     os.close(announced if pid else told)
     if pid:
         announce(pid)
@@ -45,6 +45,14 @@ def become_first(announce: Callable[[int], None]) -> int:
         os.read(announced, 1)
         os.close(announced)
     return pid
+
+
+def wait_for(first: int) -> int:
+    """For who forked the first process: its exit code, once it has ended. When our own parent ends we do at
+    once, of which the first process hears."""
+    die_with_parent()
+    _pid, status = os.waitpid(first, 0)
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
 
 
 def mount_proc() -> str:

@@ -17,6 +17,8 @@ _FORBIDDEN = {errno.EPERM, errno.EACCES}
 
 def explain(refusal: Refusal, facts: HostFacts) -> str:
     """One sentence for the user."""
+    if refusal.step is Step.SUDO:
+        return refusal.detail
     name = errno.errorcode.get(refusal.errno, "no error number")
     return (
         f"the kernel does not let the command have a network and files of its own: {refusal.step.value} "

@@ -11,6 +11,7 @@ from typing import NamedTuple
 class Step(Enum):
     """In the order in which they are taken; the values are read by users."""
 
+    SUDO = "starting a process by sudo"
     USER_NAMESPACE = "making a user namespace"
     ID_MAP = "mapping the user's id into the user namespace"
     NAMESPACES = "making network, mount, host name and process namespaces"

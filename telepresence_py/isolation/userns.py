@@ -39,6 +39,11 @@ LIVE = "live:"
 _SET_UP_SECONDS = 20.0
 _END_SECONDS = 5.0
 _KILLED_SECONDS = 1.0
+_SILENT = "the namespace agent ended without a word; this is a bug, please report it"
+
+
+class AgentSilent(InternalError):
+    """The agent ended before it said anything."""
 
 
 class AgentProcess(Protocol):
@@ -62,12 +67,14 @@ async def enter(
     notice: Callable[[str], None],
     serve: Callable[[str, int], None] = serve_none,
     start: Callable[[socket.socket], AgentProcess] = start_agent,
+    heir: Callable[[int], AgentProcess] = OwnProgram,
 ) -> AsyncIterator[Inside]:
     """Make the namespaces; they, and every process in them, are gone when this is left.
 
     `notice` is told sentences about what is less than perfect. `serve(path, descriptor)` answers the kernel
-    for that live volume from then on; the descriptor is its to close. StepRefused names the step that the
-    kernel refused.
+    for that live volume from then on; the descriptor is its to close. `heir(pid)` is the process that goes on
+    as the agent, or what `start` gave where that ends with it. StepRefused names the step that the kernel
+    refused, AgentSilent is raised when nothing was heard of the agent.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
@@ -75,10 +82,15 @@ async def enter(
     control = trio.socket.from_stdlib_socket(ours)
     try:
         with trio.fail_after(_SET_UP_SECONDS):
-            await _send_view(control, view)
-            running.append(OwnProgram(await _receive_birth(control)))
-            with trio.CancelScope(shield=True):
-                await _end(running.pop(0))
+            try:
+                await _send_view(control, view)
+            except OSError as error:
+                raise AgentSilent(_SILENT) from error
+            agent = heir(await _receive_birth(control))
+            if agent is not running[0]:
+                running.append(agent)
+                with trio.CancelScope(shield=True):
+                    await _end(running.pop(0))
             handed = await _receive_all(control, notice, serve)
         inside = Inside(running[0].pid, control, handed)
         try:
@@ -151,7 +163,7 @@ async def _receive(control: trio.socket.SocketType) -> tuple[Message, list[int]]
     """What the agent says, with its descriptors, unless it is its last word."""
     packet = await receive_packet(control)
     if packet is None:
-        raise InternalError("the namespace agent ended without a word; this is a bug, please report it")
+        raise AgentSilent(_SILENT)
     match decode(packet[0]):
         case Refused(refusal):
             raise StepRefused(refusal)

@@ -10,7 +10,7 @@ from telepresence_py.model.rules import Rule
 ENV_FORMATS = ("dotenv", "json", "shell", "fish", "powershell", "docker")
 """Of `--env-format`; the first one unless another is chosen."""
 
-METHODS = ("userns", "redirect", "proxy")
+METHODS = ("userns", "redirect", "sudo", "proxy")
 """Of `--method`, in the order of isolation's table."""
 
 

@@ -58,7 +58,7 @@ def test_methods_that_cannot_work_here_are_left_out_with_their_reason() -> None:
 
 
 def test_one_that_does_less_is_used_only_when_it_was_asked_for() -> None:
-    lesser = WORKING._replace(name="lesser", only_by_name=True)
+    lesser = WORKING._replace(name="lesser", offer="which does less")
     assert choose(gather(), [REFUSED, lesser]) == ([REFUSED], [])
     assert choose(gather(), [REFUSED, lesser], "lesser") == ([lesser], [])
 
@@ -103,15 +103,17 @@ def test_the_first_of_the_table_is_not_worth_a_word() -> None:
 
 
 def test_when_none_works_every_reason_is_told() -> None:
-    lesser = WORKING._replace(name="lesser", only_by_name=True)
+    lesser = WORKING._replace(name="lesser", offer="which does less")
+    impossible = HINDERED._replace(name="impossible", offer="which needs another machine, too")
 
     async def main() -> None:
-        async with enter(VIEW, lambda _event: None, methods=[HINDERED, REFUSED, lesser]):
+        async with enter(VIEW, lambda _event: None, methods=[HINDERED, REFUSED, lesser, impossible]):
             pass
 
     with pytest.raises(PreconditionFailed) as caught:
         trio.run(main)
     assert "another machine" in caught.value.sentence
     assert "modprobe" in caught.value.sentence
-    assert "--method lesser" in caught.value.sentence
+    assert "; or take --method lesser, which does less" in caught.value.sentence
+    assert "impossible" not in caught.value.sentence
     assert caught.value.exit_code == 78
