@@ -74,6 +74,8 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["swap", "plain", "--method", "porxy", "--", "true"], ["--method", "porxy", "proxy"]),
         (["run", "--method", "redirct", "--", "true"], ["redirct", "redirect"]),
         (["run", "--method", "proxy", "--never", "db", "--", "true"], ["--method proxy", "--never db"]),
+        (["run", "--method", "seccomp", "--never", "db", "--", "true"], ["--method seccomp", "--never db"]),
+        (["run", "--method", "sudoo", "--", "true"], ["sudoo", "did you mean 'sudo'?"]),
         (["run", "--connect", "", "--", "true"], ["--connect", "truthful", "fast"]),
         (["swap", "plain", "--volume", "/data", "--", "true"], ["--volume /data", "PATH=WAY"]),
         (["swap", "plain", "--volume", "/probe=lvie", "--", "true"], ["lvie", "did you mean 'live'?"]),

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from integration.support.cluster import ROOT
-from integration.support.seccomp import (
+from telepresence_py.process.kernel import CLONE_NEWUSER
+from telepresence_py.process.seccomp import (
     ALLOW,
     ASK,
     CLONE3,
@@ -33,7 +34,6 @@ from integration.support.seccomp import (
     when_argument_has,
     when_number,
 )
-from telepresence_py.process.kernel import CLONE_NEWUSER
 
 _CAP_SYS_ADMIN = 1 << 21
 _PROGRAM = f"import sys; sys.path.insert(0, sys.argv.pop(1)); from {__name__} import main; main()"

@@ -7,7 +7,7 @@ import click
 from telepresence_py.cli.common import AnyCommand
 from telepresence_py.cli.options import nearest
 from telepresence_py.model.errors import BadUsage
-from telepresence_py.model.intent import METHODS, LocalhostChoice
+from telepresence_py.model.intent import METHODS, METHODS_BESIDE, LocalhostChoice
 from telepresence_py.model.rules import Rule
 
 
@@ -30,23 +30,21 @@ def method_choice(word: str | None, rules: tuple[Rule, ...], localhost: Localhos
             f"did you mean {meant!r}?" if meant else f"there are {', '.join(METHODS[:-1])} and {METHODS[-1]}"
         )
         raise BadUsage(f"--method: there is no method {word!r}; {hint}")
-    if word == "proxy":
-        _require_little(rules, localhost)
+    if word in METHODS_BESIDE:
+        _require_little(word, rules, localhost)
     return word
 
 
-def _require_little(rules: tuple[Rule, ...], localhost: LocalhostChoice) -> None:
+def _require_little(word: str, rules: tuple[Rule, ...], localhost: LocalhostChoice) -> None:
     if rules:
-        raise BadUsage(
-            f"--method proxy cannot keep {rules[0]}, as the command may go past the proxy; leave it out"
-        )
+        raise BadUsage(f"--method {word} cannot keep {rules[0]}, as the command may go past it; leave it out")
     if localhost.published:
         raise BadUsage(
-            "--method proxy leaves the command on this laptop's localhost, where its ports are without "
+            f"--method {word} leaves the command on this laptop's localhost, where its ports are without "
             "--publish; leave that out, and give it another port by -p if that one is taken"
         )
     if localhost.pod_localhost:
         raise BadUsage(
-            f"--method proxy cannot keep --pod-localhost {localhost.pod_localhost[0]}: the command's "
+            f"--method {word} cannot keep --pod-localhost {localhost.pod_localhost[0]}: the command's "
             "localhost is this laptop's; leave it out"
         )

@@ -74,6 +74,20 @@ def _enter_sudo(
     return raised.explained(entering, userns.AgentSilent)
 
 
+def _no_seccomp(facts: HostFacts) -> str | None:
+    from telepresence_py.isolation import seccomp
+
+    return seccomp.hindrance(facts)
+
+
+def _enter_seccomp(
+    view: NetworkView, notice: Callable[[str], None], _serve: Serve
+) -> AbstractAsyncContextManager[World]:
+    from telepresence_py.isolation import proxy, seccomp
+
+    return seccomp.around(proxy.enter(view, notice), view)
+
+
 METHODS: tuple[Method, ...] = (
     Method("userns", "user namespace with tproxy", _not_linux, _enter_userns),
     Method(
@@ -93,6 +107,24 @@ METHODS: tuple[Method, ...] = (
         _enter_sudo,
         ("sudo lets a process of yours make the namespaces, and for that moment it has CAP_SYS_ADMIN",),
         offer="which has sudo make the user namespace",
+    ),
+    Method(
+        "seccomp",
+        "a filter of its calls",
+        _no_seccomp,
+        _enter_seccomp,
+        (
+            "only TCP and names go through the pod; UDP to anywhere but this laptop is refused",
+            "a connect() that does not wait, as those of event loops, succeeds at once, and what is refused "
+            "shows as a reset after it",
+            "the command's connections seem to it to be between ports of localhost; /etc/hosts, host name "
+            "and addresses are this laptop's; so is localhost, which all its programs share",
+            "programs that ask for names without connect(), as those with musl do, find none",
+            "whoever calls the workload seems to call from localhost, which some programs trust",
+            "the pod's volumes are not at their own paths, but copies below what TELEPRESENCE_ROOT names",
+            "what the command leaves running when it ends runs on, with no network but localhost",
+        ),
+        offer="which leads TCP and names alone through the pod and needs no right",
     ),
     Method(
         "proxy",

@@ -20,10 +20,11 @@ class World(Protocol):
     """The child's world while it stands; sockets and descriptors close with it. `inside.Inside` tells of the
     single sockets; a method that has none of a kind gives an empty collection, or None.
 
-    `namespaces` are for the child to join, none where it runs beside the CLI. With `shares_localhost` the
-    child's `localhost` and addresses are the laptop's. `variables` are for the child's environment.
-    `proxies` are listeners on which the child asks by SOCKS5 or HTTP for connections out of the pod, with
-    `proxy_secret` as its password. `lost` is set when the world ended by itself.
+    `namespaces` are for the child to join (`process.child.ChildSpec`), none where it runs beside the CLI.
+    With `shares_localhost` the child's `localhost` and addresses are the laptop's. `variables` are for the
+    child's environment. `proxies` are listeners on which the child asks by SOCKS5 or HTTP for connections out
+    of the pod, with `proxy_secret` as its password; on `fast_proxies` success is told at once. `name_doors`
+    are UDP sockets on which it asks for names. `lost` is set when the world ended by itself.
     """
 
     @property
@@ -52,6 +53,10 @@ class World(Protocol):
     def proxies(self) -> Sequence[Socket]: ...
     @property
     def proxy_secret(self) -> str: ...
+    @property
+    def fast_proxies(self) -> Sequence[Socket]: ...
+    @property
+    def name_doors(self) -> Sequence[Socket]: ...
 
     async def socket(self, family: int) -> Socket:
         """A non-blocking TCP socket from which the child's listeners are reached; the caller closes it."""

@@ -45,6 +45,8 @@ class Inside:
     shares_localhost = False
     variables: Mapping[str, str] = MappingProxyType({})
     proxies: tuple[Socket, ...] = ()
+    fast_proxies: tuple[Socket, ...] = ()
+    name_doors: tuple[Socket, ...] = ()
     proxy_secret = ""
 
     def __init__(

@@ -42,6 +42,9 @@ class BesideCli:
     udp_sockets: tuple[socket.socket, ...] = ()
     raw_sockets: Mapping[int, socket.socket] = {}
     namespaces: Mapping[str, int] = {}
+    proxies: tuple[socket.socket, ...]
+    fast_proxies: tuple[socket.socket, ...] = ()
+    name_doors: tuple[socket.socket, ...] = ()
     syn_queue = None
     shares_localhost = True
 
@@ -54,7 +57,9 @@ class BesideCli:
         self.diagnosis = diagnosis
         self.volume_directories = directories
         port = listener.getsockname()[1]
-        self.variables = proxy_variables(port, self.proxy_secret) | ({ROOT: root} if root else {})
+        self.variables: Mapping[str, str] = proxy_variables(port, self.proxy_secret) | (
+            {ROOT: root} if root else {}
+        )
         self._others = {port: frozenset({"127.0.0.1"})} | _listening()
 
     async def socket(self, family: int) -> socket.socket:
@@ -66,6 +71,10 @@ class BesideCli:
         found = _listening()
         self._others = {port: at for port, at in self._others.items() if port in found}
         return {port: at for port, at in found.items() if port not in self._others}
+
+    def claim(self, ports: Iterable[int]) -> None:
+        """Not the child's, though they are listened on from now on."""
+        self._others = dict.fromkeys(ports, frozenset({"127.0.0.1"})) | self._others
 
     def bound_ports(self) -> dict[int, frozenset[str]]:
         return {}

@@ -29,6 +29,15 @@ def explain(refusal: Refusal, facts: HostFacts) -> str:
 def _cure(refusal: Refusal, facts: HostFacts) -> str:
     if refusal.errno in {errno.ENOSPC, errno.EUSERS}:
         return _limit(refusal.step, facts)
+    if refusal.step is Step.FILTER:
+        if refusal.errno == errno.EBUSY:
+            return (
+                "a filter of this machine asks already, as that of WSL2's mirrored networking: switch it off"
+            )
+        return (
+            "that needs Linux 5.6 or newer, and that one may look into one's own processes; "
+            f"this is {facts.kernel}"
+        )
     if refusal.errno in _FORBIDDEN:
         return _permission(facts)
     if refusal.step is Step.CAPTURE and refusal.errno in _ABSENT:

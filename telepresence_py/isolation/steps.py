@@ -11,6 +11,7 @@ from typing import NamedTuple
 class Step(Enum):
     """In the order in which they are taken; the values are read by users."""
 
+    FILTER = "having seccomp ask about the command's calls"
     SUDO = "starting a process by sudo"
     USER_NAMESPACE = "making a user namespace"
     ID_MAP = "mapping the user's id into the user namespace"

@@ -10,8 +10,11 @@ from telepresence_py.model.rules import Rule
 ENV_FORMATS = ("dotenv", "json", "shell", "fish", "powershell", "docker")
 """Of `--env-format`; the first one unless another is chosen."""
 
-METHODS = ("userns", "redirect", "sudo", "proxy")
+METHODS = ("userns", "redirect", "sudo", "seccomp", "proxy")
 """Of `--method`, in the order of isolation's table."""
+
+METHODS_BESIDE = ("seccomp", "proxy")
+"""Those by which the child stays on the laptop's own network and files."""
 
 
 VOLUME_WAYS = ("copy", "live", "off")

@@ -12,10 +12,10 @@ import json
 import os
 import select
 import signal
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from telepresence_py.model.errors import (
     CommandNotExecutable,
@@ -26,6 +26,9 @@ from telepresence_py.model.errors import (
 )
 from telepresence_py.process import kernel
 from telepresence_py.process.command import execute, not_executable, not_found
+
+if TYPE_CHECKING:
+    from telepresence_py.process.handing_over import HandingOver
 
 NAMESPACES = {
     # in the order of joining: the user namespace gives the right to join the others
@@ -40,7 +43,8 @@ NAMESPACES = {
 @dataclass(frozen=True)
 class ChildSpec:
     """What to execute and where. `environment` is whole. `namespaces` maps kinds of NAMESPACES to
-    descriptors, which stay the caller's. `signal_mask` is what the child shall have blocked."""
+    descriptors, which stay the caller's; `calls` among them is a file with the Doors to which its calls are
+    led (`call_words`). `signal_mask` is what the child shall have blocked."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
@@ -105,22 +109,44 @@ def start_child(spec: ChildSpec) -> Child:
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     missed = signal.sigpending()
+    handing = _handing_over(spec)
     joiner = os.fork()
     if joiner == 0:
         os.close(reading)
-        _join_and_clone(spec, writing, missed)
+        _join_and_clone(spec, writing, missed, handing)
     os.close(writing)
     os.waitpid(joiner, 0)
-    with os.fdopen(reading, "rb") as pipe:
-        said: dict[str, object] = {}
-        for line in pipe:
-            said.update(json.loads(line))
+    with os.fdopen(reading, "rb") as pipe, handing or nullcontext():
+        said = _heard(pipe, handing)
     if "failed" in said:
         _reap(said)
         raise _start_error(spec.command[0], said)
     if not isinstance(pid := said.get("pid"), int):
         raise InternalError("the process that should have become the command ended without a word")
     return Child(pid, str(said.get("directory", "/")))
+
+
+def _handing_over(spec: ChildSpec) -> HandingOver | None:
+    if "calls" not in spec.namespaces:
+        return None
+    from telepresence_py.process.handing_over import HandingOver, doors_of  # one method alone needs it
+
+    return HandingOver(doors_of(spec.namespaces["calls"]))
+
+
+def _heard(pipe: Iterable[bytes], handing: HandingOver | None) -> dict[str, object]:
+    """All that joiner and child say, up to the child's exec."""
+    said: dict[str, object] = {}
+    for line in pipe:
+        words = json.loads(line)
+        if handing is not None and "listener" in words:
+            try:
+                handing.take(words["of"], words["listener"])
+            except OSError as error:
+                handing.give_up()
+                words = {"failed": "join", "errno": error.errno, "reason": error.strerror, "pid": words["of"]}
+        said.update(words)
+    return said
 
 
 def _reap(said: dict[str, object]) -> None:
@@ -137,7 +163,9 @@ def _start_error(word: str, said: dict[str, object]) -> TelepresenceError:
     return CommandNotExecutable(not_executable(word, reason))
 
 
-def _join_and_clone(spec: ChildSpec, pipe: int, missed: set[signal.Signals]) -> NoReturn:
+def _join_and_clone(
+    spec: ChildSpec, pipe: int, missed: set[signal.Signals], handing: HandingOver | None
+) -> NoReturn:
     """The joiner's life; `missed` are blocked signals that came before it.
 
     Nothing may escape from here: it would unwind a copy of the CLI.
@@ -148,7 +176,7 @@ def _join_and_clone(spec: ChildSpec, pipe: int, missed: set[signal.Signals]) -> 
                 kernel.setns(spec.namespaces[kind], flag)
         child = kernel.clone_sibling()
         if child == 0:
-            _become(spec, pipe)
+            _become(spec, pipe, handing)
         _say(pipe, pid=child)
         # what was sent to the whole group before there was a child is the child's, too
         for number in (missed | signal.sigpending()) - {signal.SIGCHLD}:
@@ -161,7 +189,7 @@ def _join_and_clone(spec: ChildSpec, pipe: int, missed: set[signal.Signals]) -> 
         os._exit(1)
 
 
-def _become(spec: ChildSpec, pipe: int) -> NoReturn:
+def _become(spec: ChildSpec, pipe: int, handing: HandingOver | None) -> NoReturn:
     """The child's life before the command: single-threaded, forked, in the namespaces."""
     try:
         kernel.die_with_parent()
@@ -173,6 +201,9 @@ def _become(spec: ChildSpec, pipe: int) -> NoReturn:
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, spec.signal_mask)
+        if handing is not None:
+            _say(pipe, listener=handing.install(), of=os.getpid())
+            handing.wait()
         execute(spec.command, spec.environment)
     except OSError as error:
         _say(pipe, failed="exec", errno=error.errno, reason=error.strerror)

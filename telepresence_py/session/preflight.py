@@ -11,7 +11,7 @@ from telepresence_py.forward.laptop_port import LaptopPort
 from telepresence_py.isolation import enter, limits_of
 from telepresence_py.model.errors import CommandNotFound, PreconditionFailed
 from telepresence_py.model.events import Event, Level, Report
-from telepresence_py.model.intent import RunIntent, SwapIntent
+from telepresence_py.model.intent import METHODS_BESIDE, RunIntent, SwapIntent
 from telepresence_py.model.network import Mount, PortMap
 from telepresence_py.model.world import NetworkView
 from telepresence_py.process.command import interpreter_of
@@ -52,7 +52,7 @@ async def require_isolation(intent: SwapIntent | RunIntent, report: Report) -> N
 
 def beside_laptop(method: str | None) -> bool:
     """Whether the child by that method has neither network nor files of its own."""
-    return method == "proxy"
+    return method in METHODS_BESIDE
 
 
 def require_beside(
@@ -67,8 +67,8 @@ def require_beside(
         except OSError as error:
             raise PreconditionFailed(
                 f"the command cannot listen on port {port.child_port} of this laptop, as it has to by "
-                f"--method proxy ({os.strerror(error.errno or errno.EIO)}): end the program that has it, or "
-                f"choose another by -p OTHER:{port.pod_port}"
+                f"--method {method} ({os.strerror(error.errno or errno.EIO)}): end the program that has it, "
+                f"or choose another by -p OTHER:{port.pod_port}"
             ) from error
 
 

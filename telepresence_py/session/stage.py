@@ -11,6 +11,7 @@ from functools import partial
 
 import trio
 
+from telepresence_py.dns.search import SearchPath
 from telepresence_py.environment.merging import with_method
 from telepresence_py.forward.choosing import resolve_by_any
 from telepresence_py.forward.datagrams import NameServers, serve_datagrams
@@ -113,7 +114,10 @@ async def set_stage(
 def without_udp(scene: Scene, report: Report) -> Scene:
     """For a child on the laptop's own network, whom no datagram can reach that comes from a client."""
     for port in (port for port in scene.ports if port.is_udp):
-        text = f"UDP port {port.pod_port} is not served with --method proxy: nothing answers there meanwhile"
+        text = (
+            f"UDP port {port.pod_port} is not served with --method {scene.method}: "
+            "nothing answers there meanwhile"
+        )
         report(Event("udp-unserved", text, Level.NOTICE))
     return replace(scene, ports=tuple(port for port in scene.ports if not port.is_udp))
 
@@ -191,6 +195,14 @@ async def _serve(stack: AsyncExitStack, nursery: trio.Nursery, scene: Scene, end
 
         serving = serve_proxy(inside.proxies, inside.proxy_secret, choose, scene.fast_connect)
         await stack.enter_async_context(serving)
+        fast = serve_proxy(inside.fast_proxies, inside.proxy_secret, choose, fast=True)
+        await stack.enter_async_context(fast)
+    if inside.name_doors:
+        from telepresence_py.dns.completing import Completing
+        from telepresence_py.forward.name_doors import serve_names
+
+        completing = Completing(ruled.forwarder.answer, SearchPath.of(facts.resolv_conf))
+        await stack.enter_async_context(serve_names(inside.name_doors, completing.answer))
     udp_ports = {port.pod_port: port.child_port for port in ports if port.is_udp}
     callers = datagrams.serve_callers(udp_ports, facts.addresses, inside.bound_ports)
 

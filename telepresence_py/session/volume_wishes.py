@@ -15,7 +15,7 @@ from telepresence_py.volumes.choose import Wishes, clean
 def wishes(ways: Mapping[str, str], method: str | None) -> Wishes:
     """For a child that is isolated by that method."""
     if beside_laptop(method):
-        return Wishes(ways, "--method proxy mounts nothing")
+        return Wishes(ways, f"--method {method} mounts nothing")
     return Wishes(ways, no_live_volumes())
 
 

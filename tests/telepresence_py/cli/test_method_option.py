@@ -6,7 +6,7 @@ import pytest
 
 from telepresence_py.cli.method_option import method_choice
 from telepresence_py.model.errors import BadUsage
-from telepresence_py.model.intent import METHODS, LocalhostChoice, PublishedPort
+from telepresence_py.model.intent import METHODS, METHODS_BESIDE, LocalhostChoice, PublishedPort
 from telepresence_py.model.rules import Rule, Way
 
 NONE = LocalhostChoice()
@@ -22,7 +22,7 @@ def test_whatever_works_is_taken_unless_one_is_named():
     [
         ("user-ns", "did you mean 'userns'?"),
         ("Proxy", "did you mean 'proxy'?"),
-        ("", "userns, redirect, sudo and proxy"),
+        ("", "userns, redirect, sudo, seccomp and proxy"),
     ],
 )
 def test_an_unknown_method_names_the_nearest(word, hint):
@@ -39,10 +39,11 @@ def test_an_unknown_method_names_the_nearest(word, hint):
         ((), LocalhostChoice(pod_localhost=(5432,)), "--pod-localhost 5432"),
     ],
 )
-def test_the_proxy_alone_refuses_what_it_could_not_keep(rules, localhost, named):
-    with pytest.raises(BadUsage, match="--method proxy") as caught:
-        method_choice("proxy", rules, localhost)
-    assert named in caught.value.sentence
+def test_who_stays_on_the_laptop_refuses_what_it_could_not_keep(rules, localhost, named):
+    for word in METHODS_BESIDE:
+        with pytest.raises(BadUsage, match=f"--method {word}") as caught:
+            method_choice(word, rules, localhost)
+        assert named in caught.value.sentence
     assert method_choice("userns", rules, localhost) == "userns"
 
 

@@ -132,12 +132,12 @@ def test_a_first_process_that_is_faster_than_its_announcement_waits_for_it(
 ) -> None:
     become_first = agent.become_first
 
-    def with_a_slow_voice(announce: Callable[[int], None]) -> int:
+    def with_a_slow_voice(announce: Callable[[int], None], beside_us: bool) -> int:
         def later(pid: int) -> None:
             time.sleep(0.3)  # a busy machine
             announce(pid)
 
-        return become_first(later)
+        return become_first(later, beside_us)
 
     monkeypatch.setattr(agent, "become_first", with_a_slow_voice)
 

@@ -1,6 +1,6 @@
 """seccomp filters that ask another process what shall become of a system call: seccomp_unotify(2).
 
-Standard library only.
+Standard library only: the process that becomes the child installs its filter by it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CLONE3, IO_URING_SETUP = 435, 425
 """The same on every architecture."""
 
 # <linux/filter.h>: load a word of seccomp_data, compare it, return
-_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
 
 _SET_MODE_FILTER, _NEW_LISTENER, _WAIT_KILLABLE = 1, 1 << 3, 1 << 5
@@ -76,6 +76,11 @@ def refuse(error: int) -> int:
 def when_number(number: int, then: Sequence[Step]) -> list[Step]:
     """`then` for the system call of that number; it has to return. Expects the number to be loaded."""
     return [Step(_EQUAL, number, 0, len(then)), *then]
+
+
+def when_number_from(number: int, then: Sequence[Step]) -> list[Step]:
+    """The same for that number and all above."""
+    return [Step(_AT_LEAST, number, 0, len(then)), *then]
 
 
 def when_architecture(audit: int, then: Sequence[Step]) -> list[Step]:
