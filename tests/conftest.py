@@ -11,6 +11,31 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what it starts with &
 
 
+LONG_FILES = (
+    "tunnel/test_resuming.py",
+    "cli/test_conversation.py",
+    "cli/test_children.py",
+    "conformance/test_tunnel.py",
+    "isolation/test_syn_queue.py",
+    "session/test_replicas.py",
+    "session/test_follower.py",
+    "cli/test_main.py",
+    "cli/test_terminal.py",
+    "telepresence_sidecar/test_lifetime.py",
+    "telepresence_sidecar/test_server.py",
+    "process/test_watcher.py",
+    "cli/test_leftovers.py",
+    "cli/test_children_at_terminal.py",
+    "cli/test_sidecar_load.py",
+)
+"""Each five seconds and more, the longest first: so that no worker begins one when the others have ended."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(rank)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _what_is_there_already_is_no_garbage() -> None:
     """All modules are imported: from here on the collector need not look through them, which takes long."""

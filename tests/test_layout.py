@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,13 @@ def test_tests_stand_where_their_room_stands():
     for name, home in TEST_HOMES.items():
         for directory in (ROOT / home).rglob("test_*.py"):
             assert Path(name, *directory.parent.relative_to(ROOT / home).parts) in homes
+
+
+@pytest.mark.parametrize("tests", ["tests", "integration"])
+def test_the_files_of_tests_that_are_known_to_take_long_are_there(tests):
+    """Else they would begin whenever their turn comes."""
+    found = re.search(r"LONG_FILES = \((.*?)\)", (ROOT / tests / "conftest.py").read_text(), re.DOTALL)
+    assert found
+    names = re.findall(r'"(.+?)"', found[1])
+    assert len(names) > 10
+    assert [name for name in names if not list((ROOT / tests).rglob(name))] == []

@@ -210,7 +210,7 @@ async def test_a_listener_that_defers_gets_the_first_bytes_to_wake_up() -> None:
             with await accepted(server) as connection:
                 assert await received(connection) == b"GET /"
                 assert await opened(stream) == 0
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 10, "without them it would be shown after half a minute"
 
 
 @in_session
