@@ -23,23 +23,26 @@ from integration.support.sidecar_image import ensure_sidecar_image
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what it starts with &
 
 LONG_FILES = (
-    "test_following.py",
-    "test_link.py",
-    "test_kubeconfigs.py",
-    "test_nothing_breaks.py",
     "test_run.py",
-    "test_program.py",
-    "test_keep_and_restart.py",
-    "test_leftovers.py",
-    "test_workload_shapes.py",
+    "test_nothing_breaks.py",
+    "test_link.py",
     "test_workload_kinds.py",
+    "test_kubeconfigs.py",
+    "test_keep_and_restart.py",
+    "test_following.py",
+    "test_rights.py",
+    "test_program.py",
+    "test_leftovers.py",
+    "test_webhook.py",
+    "test_workload_shapes.py",
+    "test_terminal_programs.py",
+    "test_sidecar_image.py",
+    "test_inbound.py",
     "test_volumes_live.py",
     "test_volumes_in_place.py",
+    "test_bad_input.py",
     "test_inside_network.py",
     "test_inside_environment_and_files.py",
-    "test_rights.py",
-    "test_bad_input.py",
-    "test_inbound.py",
 )
 """From the longest on; what takes less than a minute or two is not worth telling."""
 

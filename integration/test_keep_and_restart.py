@@ -148,7 +148,7 @@ def test_at_a_terminal_who_connects_between_two_commands_is_answered_by_the_next
     town: Namespace, townsman: Product, kept: Before, counted: tuple[str, ...]
 ) -> None:
     terminal = townsman.terminal("swap", "kept", "--keep", "--", *counted)
-    terminal.wait_screen(r"In place: ", 60)
+    terminal.wait_screen(r"In place: ", 120)
     for run in (1, 2):
         assert who_answers(town) == f"run {run}"
         asked_at = len(terminal.screen)
@@ -176,7 +176,7 @@ def test_a_shell_suspends_and_resumes_a_swap_with_its_second_command(townsman: P
     shell.wait_screen(r"\$ ")
     program = "echo begun; read word; echo got $word; exit 3"
     shell.type(f"telepresence-py swap kept --keep --ready now -- sh -c '{program}'\n")
-    shell.wait_screen(r"In place: ", 60)
+    shell.wait_screen(r"In place: ", 120)
     at = 0
     for word in ("first", "second"):
         at = shell.wait_screen(r"^begun", after=at).end()

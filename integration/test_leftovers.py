@@ -98,7 +98,7 @@ def test_restore_all_puts_back_what_is_dead_and_spares_what_lives(
 
 
 def test_the_next_swap_takes_the_place_of_a_finished_one(own: Product, town: Namespace) -> None:
-    strand(own, grace="1s")
+    strand(own, grace="5s")
     wait_until(lambda: set(states(own).values()) == {"finished"}, 30, "the sidecar ended by itself")
     town.wait_rolled_out("stranded")
     with swapped(own, "stranded") as again:

@@ -95,7 +95,7 @@ def test_in_a_terminal_the_child_is_its_foreground_job(worker: Before, townsman:
     terminal.wait_screen(r"size \(80, 24\)")
     terminal.resize(40, 120)
     terminal.wait_screen(r"size \(120, 40\)")
-    terminal.wait_screen(r"In place: ", 60)
+    terminal.wait_screen(r"In place: ", 120)
     terminal.type(INTERRUPT)
     terminal.wait_screen(r"interrupted")
     assert terminal.wait() == 5
@@ -106,7 +106,7 @@ def test_a_shell_suspends_and_resumes_the_swap_as_one_job(worker: Before, townsm
     shell.wait_screen(r"\$ ")
     shell.type("telepresence-py swap worker -- sh -c 'echo begun; read word; echo got $word; exit 3'\n")
     shell.wait_screen(r"^begun", 60)
-    shell.wait_screen(r"In place: ", 60)
+    shell.wait_screen(r"In place: ", 120)
     shell.type(SUSPEND)
     shell.wait_screen(r"Stopped")
     shell.type("echo shell has the ter''minal\n")
@@ -121,7 +121,7 @@ def test_a_shell_suspends_and_resumes_the_swap_as_one_job(worker: Before, townsm
 
 def test_without_a_command_it_is_the_users_shell(worker: Before, townsman: Product) -> None:
     terminal = townsman.terminal("swap", "worker", environment={"PS1": "inside> "})
-    terminal.wait_screen(r"In place: ", 60)
+    terminal.wait_screen(r"In place: ", 120)
     terminal.type("sed 's/^/host name: /' /etc/hostname; echo shell is $0\n")
     terminal.wait_screen(r"host name: worker-.*-tp-1")
     terminal.wait_screen(r"shell is .*bash")

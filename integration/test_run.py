@@ -218,7 +218,7 @@ def wait_finished(namespace: Namespace, name: str) -> None:
 def test_what_a_killed_run_leaves_is_removed_by_the_next_one(
     quarter: Namespace, own: Product, step: str
 ) -> None:
-    running = serving(own, "--name", "killed", "--expose", "8080", grace="1s")
+    running = serving(own, "--name", "killed", "--expose", "8080", grace="5s")
     running.wait_err(step)
     kill(running)
     wait_finished(quarter, "killed")

@@ -99,7 +99,8 @@ class Workload:
         }
         if "http:8080" in self.listen:
             ready = {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 1, "failureThreshold": 1}
-            container.setdefault("readinessProbe", ready)
+            # on a busy machine an answer may take more than the usual second, and is none the worse
+            container.setdefault("readinessProbe", ready | {"timeoutSeconds": 10})
         mount = {"name": PROBE_VOLUME["name"], "mountPath": "/probe"}
         return container | {"volumeMounts": [*container.get("volumeMounts", []), mount]}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from integration.probe.asking import Probe
-from integration.support.product import Product, Running
+from integration.support.product import SECONDS, Product, Running
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Swap:
     running: Running
     probe: Probe
 
-    def end(self, seconds: float = 60) -> int:
+    def end(self, seconds: float = SECONDS) -> int:
         """Close the child's stdin, so that it exits with 0; the CLI's exit code after the restore."""
         stdin = self.running.process.stdin
         assert stdin is not None

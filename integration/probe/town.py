@@ -136,7 +136,7 @@ def settle(namespace: Namespace, *objects: Object) -> None:
             namespace.wait_rolled_out(name)
         elif kind in ("ReplicaSet", "ReplicationController") and thing["spec"]["replicas"]:
             ready = f"--for=jsonpath={{.status.readyReplicas}}={thing['spec']['replicas']}"
-            namespace.kubectl("wait", ready, f"{kind.lower()}/{name}", "--timeout=60s", seconds=70)
+            namespace.kubectl("wait", ready, f"{kind.lower()}/{name}", "--timeout=120s", seconds=130)
 
 
 def pod_probe_command(namespace: Namespace, pod: str) -> list[str]:

@@ -38,7 +38,7 @@ def remember(namespace: Namespace, name: str, thing: str = "") -> Before:
     return Before(namespace, thing, name, found["metadata"]["generation"], found["spec"])
 
 
-def assert_restored(before: Before, seconds: float = 30) -> None:
+def assert_restored(before: Before, seconds: float = 60) -> None:
     """As many originals as before and all Ready, no pod of ours in any state, the object never edited."""
 
     def restored() -> bool:

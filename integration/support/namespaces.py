@@ -66,7 +66,7 @@ class Namespace:
             "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         )
 
-    def wait_rolled_out(self, deployment: str, seconds: float = 60) -> None:
+    def wait_rolled_out(self, deployment: str, seconds: float = 120) -> None:
         """Until every replica of the newest template is Ready and no other is left."""
         self.kubectl(
             "rollout", "status", f"deployment/{deployment}", f"--timeout={seconds:g}s", seconds=seconds + 10
@@ -157,7 +157,7 @@ class Namespace:
                 "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
             }
         )
-        self.kubectl("wait", "--for=condition=Ready", "pod/customers", "--timeout=60s", seconds=70)
+        self.kubectl("wait", "--for=condition=Ready", "pod/customers", "--timeout=120s", seconds=130)
         return "customers"
 
     def ask(self, url: str, seconds: float = 20) -> str:

@@ -19,6 +19,9 @@ from integration.support.plain_user import SYSTEM_PATH, PlainUser
 from integration.support.terminal import Terminal
 from integration.support.waiting import wait_until
 
+SECONDS = 120.0
+"""A deadline, no promise: on a machine with other work a start or an end takes many times as long."""
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -52,14 +55,14 @@ class Running:
     def err(self) -> str:
         return self.err_file.read_text(errors="replace")
 
-    def wait_err(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+    def wait_err(self, pattern: str, seconds: float = SECONDS) -> re.Match[str]:
         """The first match of a regular expression on stderr; at once an error when the run ends without."""
         return self._wait_for(pattern, lambda: self.err, seconds)
 
-    def wait_out(self, pattern: str, seconds: float = 60) -> re.Match[str]:
+    def wait_out(self, pattern: str, seconds: float = SECONDS) -> re.Match[str]:
         return self._wait_for(pattern, lambda: self.out, seconds)
 
-    def wait_in_place(self, seconds: float = 60) -> None:
+    def wait_in_place(self, seconds: float = SECONDS) -> None:
         """Until the swap says that the originals are gone."""
         self.wait_err(r"In place: ", seconds)
 
@@ -77,7 +80,7 @@ class Running:
 
         return wait_until(found, seconds, f"the run says {pattern!r}", seen=lambda: f"{self.out}\n{self.err}")
 
-    def wait(self, seconds: float = 60) -> int:
+    def wait(self, seconds: float = SECONDS) -> int:
         """The exit code, as a shell would tell it (128+n for a signal); an error after `seconds`."""
         try:
             code = self.process.wait(seconds)
@@ -85,7 +88,7 @@ class Running:
             raise AssertionError(f"still running after {seconds:g} s:\n{self.out}\n{self.err}") from None
         return code if code >= 0 else 128 - code
 
-    def finish(self, seconds: float = 60) -> Finished:
+    def finish(self, seconds: float = SECONDS) -> Finished:
         code = self.wait(seconds)
         return Finished(code, self.out, self.err)
 
@@ -144,7 +147,7 @@ class Product:
     def run(
         self,
         *arguments: str,
-        seconds: float = 60,
+        seconds: float = SECONDS,
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
     ) -> Finished:
