@@ -161,6 +161,7 @@ class Door:
     def __init__(self, code: int, holds: threading.Event) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.asked: list[bytes] = []
+        self.was_asked = threading.Event()
         self._code = code
         self._holds = holds
         threading.Thread(target=self._serve, daemon=True).start()
@@ -177,6 +178,7 @@ class Door:
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):  # the child may be killed meanwhile
             self.asked.append(connection.recv(1000))
+            self.was_asked.set()
             self._holds.wait(10)
             connection.sendall(b"\x05\x02\x01\x00\x05" + bytes([self._code, 0, 1]) + bytes(6))
             if not self._code:
@@ -267,8 +269,7 @@ def test_who_waits_for_the_far_side_keeps_nobody_else_waiting(tmp_path: Path) ->
     )
     with doors(holds=True) as (descriptor, _truthful, fast, event):
         running = started(descriptor, program, tmp_path / "out")
-        while not fast.asked:
-            assert running.poll() is None
+        assert fast.was_asked.wait(20)
         event.set()
         assert os.waitstatus_to_exitcode(os.waitpid(running.pid, 0)[1]) == 0
     assert json.loads((tmp_path / "out").read_text()) == 0
@@ -277,8 +278,7 @@ def test_who_waits_for_the_far_side_keeps_nobody_else_waiting(tmp_path: Path) ->
 def test_who_is_killed_while_it_waits_is_gone_at_once(tmp_path: Path) -> None:
     with doors(holds=True) as (descriptor, truthful, _fast, _event):
         running = started(descriptor, "socket.socket().connect(('10.9.9.9', 80))", tmp_path / "out")
-        while not truthful.asked:
-            assert running.poll() is None
+        assert truthful.was_asked.wait(20)
         running.send(signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(running.pid, 0)[1]) == -signal.SIGKILL
 
