@@ -11,7 +11,7 @@ import pytest
 from integration.probe.manifests import Workload, probe_config_map
 from integration.probe.swapping import swapped
 from integration.probe.town import settle
-from integration.support.aftermath import assert_restored, remember, sidecar_pods
+from integration.support.aftermath import assert_nothing_touched, assert_restored, remember, sidecar_pods
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
 
@@ -68,6 +68,29 @@ def test_the_rights_that_are_documented_for_a_kind_are_all_that_a_swap_needs(
     product = products(kubeconfig=town.kubeconfig_with(rules))
     with swapped(product, f"{kind}/{workload.name}") as swap:
         assert swap.end() == 0
+    assert_restored(before)
+
+
+def test_exec_is_a_right_that_only_files_need(products: Callable[..., Product], town: Namespace) -> None:
+    unread = Workload("unread", 1, ("echo:7000",), (), service=False)
+    settle(town, probe_config_map(), *unread.objects())
+    before = remember(town, "unread")
+    rules = [
+        {"apiGroups": [group], "resources": [resource], "verbs": verbs.split()}
+        for group, resource, verbs in (*COMMON, *EXACT["deployment"])
+    ]
+    path = "/etc/debian_version"
+    words = ("swap", "unread", "--ready", "now", "--file", path, "--", "cat", path)
+    product = products(kubeconfig=town.kubeconfig_with(rules))
+    ended = product.run(*words)
+    assert (ended.code, ended.out) == (77, "")
+    assert "get pods/exec" in ended.err
+    assert_nothing_touched(before)
+    rules.append({"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["get", "create"]})
+    product = products(kubeconfig=town.kubeconfig_with(rules))
+    ended = product.run(*words)
+    assert ended.code == 0, ended.err
+    assert ended.out == town.in_pod("deployment/unread", "cat", path)
     assert_restored(before)
 
 

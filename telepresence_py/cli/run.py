@@ -12,6 +12,7 @@ from telepresence_py.cli.aside import hold_session
 from telepresence_py.cli.common import CONTEXT_SETTINGS, not_empty, screen_for
 from telepresence_py.cli.options import parse_name, parse_ports, parse_target
 from telepresence_py.cli.session_options import session_fields, session_options
+from telepresence_py.model.errors import BadUsage
 from telepresence_py.model.intent import Model, RunIntent
 
 
@@ -53,10 +54,16 @@ def run_intent(command: tuple[str, ...], options: dict[str, Any]) -> RunIntent:
     if options["like"] is not None:
         target = parse_target(options["like"])
         model = Model(target.kind, target.name, target.container)
+    fields = session_fields(command, options)
+    if fields["files"] and model is None:
+        raise BadUsage(
+            f"--file {fields['files'][0]} needs --like KIND/NAME, whose container has it; a plain pod has no "
+            "files of its own"
+        )
     return RunIntent(
         name=None if options["name"] is None else parse_name("--name", options["name"]),
         model=model,
         service_account=account,
         exposed=parse_ports(options["expose"], "--expose"),
-        **session_fields(command, options),
+        **fields,
     )

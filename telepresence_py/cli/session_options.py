@@ -14,7 +14,7 @@ from telepresence_py.cli.localhost_options import localhost_choice, localhost_op
 from telepresence_py.cli.method_option import method_choice, method_option
 from telepresence_py.cli.options import parse_connect, parse_grace, parse_image
 from telepresence_py.cli.rules import rule_options, rules_choice
-from telepresence_py.cli.volume_options import parse_volumes, volume_options
+from telepresence_py.cli.volume_options import parse_files, parse_prefix, parse_volumes, volume_options
 
 
 def session_options(command: AnyCommand) -> AnyCommand:
@@ -62,6 +62,8 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         "localhost": localhost,
         "method": method_choice(options["method"], rules, localhost),
         "volumes": parse_volumes(options["volume"]),
+        "prefix": parse_prefix(options["mount"]),
+        "files": parse_files(options["file"]),
     }
 
 

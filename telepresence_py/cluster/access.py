@@ -31,6 +31,10 @@ SIDECAR_RIGHTS = (
 POD_RIGHTS = (Right("list", "services"), *SIDECAR_RIGHTS, Right("patch", "pods"))
 """What no swap can do without."""
 
+FILE_RIGHTS = (Right("get", "pods/exec"), Right("create", "pods/exec"))
+"""What reading files of a running container needs. Before Kubernetes 1.35 the first is enough for us, and the
+second for other programs: roles have both, or neither."""
+
 SERVICE_RIGHTS = (Right("get", "services"), Right("create", "services"))
 """What a pod with a Service of its own needs besides."""
 
@@ -50,17 +54,19 @@ MODEL_RIGHTS = OWNER_RIGHTS | {
 CUSTOM_RIGHTS = (Right("list", "replicasets", "apps"),)
 
 
-def swap_rights(kind: str) -> tuple[Right, ...]:
-    """PURE: what a swap of a workload of that kind needs; of a custom resource, its ReplicaSets alone.
+def swap_rights(kind: str, with_files: bool = False) -> tuple[Right, ...]:
+    """PURE: what a swap of a workload of that kind needs, with or without files of its container; of a
+    custom resource, its ReplicaSets alone.
 
     What has no parent, or has a deployment for one, is found out by reading it: `get serviceaccounts` is
     needed for the first, the rights for a deployment for the second.
     """
-    return (*OWNER_RIGHTS.get(kind, CUSTOM_RIGHTS), *POD_RIGHTS)
+    return (*OWNER_RIGHTS.get(kind, CUSTOM_RIGHTS), *POD_RIGHTS, *(FILE_RIGHTS if with_files else ()))
 
 
-def run_rights(like_kind: str | None, with_service: bool) -> tuple[Right, ...]:
-    """PURE: what a pod of its own needs, made like an object of that kind, with or without a Service.
+def run_rights(like_kind: str | None, with_service: bool, with_files: bool = False) -> tuple[Right, ...]:
+    """PURE: what a pod of its own needs, made like an object of that kind, with or without a Service, and
+    files of that object's container.
 
     Whether claims and a service account must be read turns out by reading: `get persistentvolumeclaims`,
     `get serviceaccounts`.
@@ -68,7 +74,8 @@ def run_rights(like_kind: str | None, with_service: bool) -> tuple[Right, ...]:
     model: tuple[Right, ...] = ()
     if like_kind is not None:
         model = (*MODEL_RIGHTS.get(like_kind, CUSTOM_RIGHTS), Right("list", "services"))
-    return (*model, *SIDECAR_RIGHTS, *(SERVICE_RIGHTS if with_service else ()))
+    more = (*(SERVICE_RIGHTS if with_service else ()), *(FILE_RIGHTS if with_files else ()))
+    return (*model, *SIDECAR_RIGHTS, *more)
 
 
 async def require_rights(cluster: Cluster, rights: tuple[Right, ...]) -> None:

@@ -2,9 +2,10 @@
 
 May touch namespaces, mounts, nftables, each only inside namespaces of our own; and, at the end removed, empty
 mount points in directories that are the user's (`placeholders`), copies of volumes in the runtime directory
-(`proxy`). Must not know tunnels, forwarding or the cluster. One module per method behind one table, of which
-`contract` has the words; methods do not import each other, but that `seccomp` is `proxy` with another way to
-its door. This module is imported by the agent too, which must start fast: hence the imports inside functions.
+(`proxy`) and a link to them (`prefix_link`). Must not know tunnels, forwarding or the cluster. One module per
+method behind one table, of which `contract` has the words; methods do not import each other, but that
+`seccomp` is `proxy` with another way to its door. This module is imported by the agent too, which must start
+fast: hence the imports inside functions.
 """
 
 from __future__ import annotations

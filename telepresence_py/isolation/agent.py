@@ -39,7 +39,7 @@ from telepresence_py.isolation.names import LAPTOP_RESOLVERS
 from telepresence_py.isolation.namespaces import enter_other_namespaces, enter_user_namespace
 from telepresence_py.isolation.placeholders import Placeholders
 from telepresence_py.isolation.steps import Refusal, Step, StepRefused, taking
-from telepresence_py.model.world import NetworkView
+from telepresence_py.model.world import FILE_MODE, NetworkView
 from telepresence_py.process.kernel import read_signals, signalfd
 
 _END_SECONDS = 3.0
@@ -85,12 +85,7 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
     """Make everything and hand it out. Only the first process returns."""
     # opened before anything is mounted over /proc, and still the laptop's: namespaces by pid are found in it
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
-    targets = [
-        graft.Target(path, "volume", path not in view.writable_volume_paths, path in view.live_volume_paths)
-        for path in view.volume_paths
-    ]
-    contents = {**view.files, **view.volume_files}
-    targets += [graft.Target(path, "file") for path in contents]
+    targets, contents = graft.targets_of(view), {**view.files, **view.volume_files}
     found = mounts.find(target.path for target in targets)
     plan = graft.plan(targets, found, mounts.existing_directories(LAPTOP_RESOLVERS))
 
@@ -108,7 +103,7 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
     with taking(Step.MOUNTS):
         volumes = mounts.carry_out(
             plan,
-            {path: contents[path] for path in plan.files},
+            {path: (contents[path], view.file_modes.get(path, FILE_MODE)) for path in plan.files},
             placeholders,
             lambda path, descriptor: _hand_out(control, [(f"live:{path}", descriptor)]),
         )

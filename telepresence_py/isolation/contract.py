@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from telepresence_py.model.world import NetworkView
 
 
+ROOT = "TELEPRESENCE_ROOT"
+"""The variable that names the directory in which the pod's volumes are, each at its path below it."""
+
+
 class World(Protocol):
     """The child's world while it stands; sockets and descriptors close with it. `inside.Inside` tells of the
     single sockets; a method that has none of a kind gives an empty collection, or None.

@@ -66,6 +66,9 @@ def encode_view(view: NetworkView) -> bytes:
             "helper_ports": view.helper_ports,
             "held": view.held,
             "redirected": view.redirected,
+            "prefix": view.prefix,
+            "below_prefix": sorted(view.below_prefix),
+            "file_modes": dict(view.file_modes),
         }
     ).encode()
 
@@ -83,6 +86,9 @@ def decode_view(data: bytes) -> NetworkView:
         helper_ports=tuple(fields["helper_ports"]),
         held=fields["held"],
         redirected=fields["redirected"],
+        prefix=fields["prefix"],
+        below_prefix=frozenset(fields["below_prefix"]),
+        file_modes=fields["file_modes"],
     )
 
 

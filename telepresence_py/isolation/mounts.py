@@ -16,8 +16,10 @@ from telepresence_py.isolation.graft import (
     MakeOnLaptop,
     MountFile,
     Mounting,
+    MountPrefix,
     MountVolume,
     Seal,
+    Show,
 )
 from telepresence_py.isolation.placeholders import Placeholders
 from telepresence_py.process.kernel import (
@@ -61,13 +63,16 @@ def existing_directories(paths: Iterable[str]) -> list[str]:
 
 
 def carry_out(
-    graft: Graft, contents: Mapping[str, bytes], placeholders: Placeholders, serve: Callable[[str, int], None]
+    graft: Graft,
+    contents: Mapping[str, tuple[bytes, int]],
+    placeholders: Placeholders,
+    serve: Callable[[str, int], None],
 ) -> dict[str, int]:
     """Do all steps; returns the volumes' directory descriptors by path, the caller's to close.
 
-    `contents` has those of every MountFile. `serve(path, descriptor)` has somebody else answer the kernel for
-    a live volume from then on, and closes the descriptor. The laptop's later mounts still come in, ours never
-    go out.
+    `contents` has those of every MountFile, and its mode. `serve(path, descriptor)` has somebody else answer
+    the kernel for a live volume from then on, and closes the descriptor. The laptop's later mounts still come
+    in, ours never go out.
     """
     mount(None, "/", None, MS_REC | MS_SLAVE)
     volumes: dict[str, int] = {}
@@ -103,6 +108,11 @@ def _do(step: Mounting, placeholders: Placeholders) -> None:
             _make(path, is_directory)
         case Hide(directory):
             mount("tmpfs", directory, "tmpfs", _OURS, "mode=755")
+        case MountPrefix(real):
+            placeholders.claim(real)
+            mount("tmpfs", real, "tmpfs", _OURS, "mode=755")
+        case Show(real, below):
+            mount(real, below, None, MS_BIND | MS_REC)
         case Seal(directory, is_volume):
             if is_volume:
                 mount(directory, directory, None, MS_BIND | MS_REC)
@@ -139,7 +149,7 @@ def _mount_volume(step: MountVolume) -> int:
 
 
 @contextmanager
-def _staged(contents: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
+def _staged(contents: Mapping[str, tuple[bytes, int]]) -> Iterator[dict[str, str]]:
     """Files with these contents, as sources for binds: a bind keeps its file when the stage is gone.
 
     An unnamed file (O_TMPFILE, memfd) cannot be bound, hence a stage.
@@ -147,11 +157,11 @@ def _staged(contents: Mapping[str, bytes]) -> Iterator[dict[str, str]]:
     mount("tmpfs", _STAGE, "tmpfs", _OURS, "mode=755")
     staged = {path: f"{_STAGE}/{number}" for number, path in enumerate(contents)}
     try:
-        for path, content in contents.items():
-            fd = os.open(staged[path], os.O_CREAT | os.O_WRONLY, 0o644)
+        for path, (content, mode) in contents.items():
+            fd = os.open(staged[path], os.O_CREAT | os.O_WRONLY, 0o600)
             with open(fd, "wb") as file:
                 file.write(content)
-                os.fchmod(fd, 0o644)
+                os.fchmod(fd, mode)
         yield staged
     finally:
         unmount(_STAGE)

@@ -18,19 +18,17 @@ from pathlib import Path
 
 import trio
 
+from telepresence_py.isolation.contract import ROOT
 from telepresence_py.isolation.diagnosis import Diagnosis, open_wire
 from telepresence_py.isolation.facts import laptop_file
 from telepresence_py.isolation.listening import listening_ports
+from telepresence_py.isolation.prefix_link import VOLUMES, linked
 from telepresence_py.isolation.steps import Step, taking
-from telepresence_py.model.world import NetworkView
+from telepresence_py.model.world import FILE_MODE, NetworkView
 from telepresence_py.process.records import runtime_directory
-
-ROOT = "TELEPRESENCE_ROOT"
-"""The variable that names the directory in which the pod's volumes are, each at its path below it."""
 
 USER = "telepresence"
 _NO_PROXY = "localhost,127.0.0.1,::1"
-_PREFIX = "volumes-"
 _BACKLOG = 1024
 
 
@@ -89,10 +87,13 @@ async def enter(view: NetworkView, notice: Callable[[str], None]) -> AsyncIterat
             listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=_BACKLOG))
         listener.setblocking(False)
         root, directories = "", dict[str, int]()
-        if view.volume_paths or view.volume_files:
+        if view.volume_paths or view.volume_files or view.prefix:
             with taking(Step.MOUNTS):
                 root = stack.enter_context(_own_directory(runtime_directory()))
                 directories = stack.enter_context(_laid_out(root, view))
+        if view.prefix:
+            stack.enter_context(linked(view.prefix, root))
+            root = view.prefix
         wire = open_wire()
         if wire is not None:
             stack.enter_context(wire)
@@ -122,10 +123,10 @@ def _listening() -> dict[int, frozenset[str]]:
 @contextmanager
 def _own_directory(parent: Path) -> Iterator[str]:
     """A new directory, removed at the end with all that is in it; on the way those of dead sessions are."""
-    for left in parent.glob(f"{_PREFIX}*"):
+    for left in parent.glob(f"{VOLUMES}*"):
         _remove_unless_used(left)
     while True:
-        path = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)  # mode 0700
+        path = tempfile.mkdtemp(prefix=VOLUMES, dir=parent)  # mode 0700
         lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(lock, fcntl.LOCK_EX)
         if os.path.isdir(path):  # another session may have taken it for a dead one's before it was locked
@@ -161,6 +162,7 @@ def _laid_out(root: str, view: NetworkView) -> Iterator[dict[str, int]]:
             file = Path(_below(root, path))
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
+            file.chmod(view.file_modes.get(path, FILE_MODE))
         yield directories
     finally:
         for descriptor in directories.values():

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext, suppress
 from ipaddress import ip_address
 
+from telepresence_py.isolation.contract import ROOT
 from telepresence_py.isolation.facts import HostFacts, laptop_file
 from telepresence_py.isolation.names import LAPTOP_RESOLVERS
-from telepresence_py.isolation.proxy import ROOT, BesideCli
+from telepresence_py.isolation.proxy import BesideCli
 from telepresence_py.isolation.steps import Step, taking
 from telepresence_py.model.world import NetworkView
 from telepresence_py.process.call_words import Doors

@@ -17,6 +17,7 @@ from typing import Protocol
 import trio
 
 from telepresence_py.isolation import serve_none
+from telepresence_py.isolation.contract import ROOT
 from telepresence_py.isolation.facts import laptop_file
 from telepresence_py.isolation.inside import Inside, receive_packet
 from telepresence_py.isolation.messages import (
@@ -93,6 +94,8 @@ async def enter(
                     await _end(running.pop(0))
             handed = await _receive_all(control, notice, serve)
         inside = Inside(running[0].pid, control, handed)
+        if view.prefix:
+            inside.variables = {ROOT: view.prefix}
         try:
             async with _watched(inside):
                 yield inside

@@ -116,7 +116,8 @@ class SwapIntent:
     waits for a lost session. `ready_now` skips waiting for the child to listen. With `fast_connect` the
     child's connect() succeeds at once, whatever the far side will say. `method`, one of METHODS, is how the
     child is isolated; None means the first that works. `volumes` has one of VOLUME_WAYS for paths in the pod,
-    which have no slash at their end.
+    which have no slash at their end. `prefix`, an absolute path, is the directory of the laptop below which
+    the child finds the pod's volumes, too. `files` are absolute paths of the container that no volume holds.
     """
 
     cluster: ClusterChoice
@@ -135,6 +136,8 @@ class SwapIntent:
     localhost: LocalhostChoice = LocalhostChoice()
     method: str | None = None
     volumes: dict[str, str] = field(default_factory=dict)
+    prefix: str | None = None
+    files: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -179,6 +182,8 @@ class RunIntent:
     localhost: LocalhostChoice = LocalhostChoice()
     method: str | None = None
     volumes: dict[str, str] = field(default_factory=dict)
+    prefix: str | None = None
+    files: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -200,6 +205,7 @@ def _of_every_intent(fields: dict[str, object]) -> dict[str, object]:
         "environment": EnvironmentChoice.from_json(fields["environment"]),  # type: ignore[arg-type]
         "rules": tuple(Rule.from_json(rule) for rule in fields["rules"]),  # type: ignore[attr-defined]
         "localhost": LocalhostChoice.from_json(fields["localhost"]),  # type: ignore[arg-type]
+        "files": tuple(fields["files"]),  # type: ignore[arg-type]
     }
 
 

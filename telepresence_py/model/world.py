@@ -11,6 +11,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 _NONE: Mapping[str, bytes] = MappingProxyType({})
+_NO_MODES: Mapping[str, int] = MappingProxyType({})
+FILE_MODE = 0o644
+"""Of a single file that says nothing else."""
 
 
 class NetworkView(NamedTuple):
@@ -24,6 +27,9 @@ class NetworkView(NamedTuple):
     pod's addresses other containers of the pod answer, and not the child. With `held` the child's TCP
     connections shall wait, where the kernel can, until the session has said what becomes of each.
     With `redirected` they are captured by redirection instead of tproxy, and are not held.
+    Below `prefix`, a directory of the laptop that is empty or not there, all volumes are to be seen as well,
+    those in `below_prefix` there alone. `file_modes` are those of `volume_files` that have others than
+    FILE_MODE.
     """
 
     hostname: str
@@ -36,6 +42,9 @@ class NetworkView(NamedTuple):
     helper_ports: tuple[int, ...] = ()
     held: bool = False
     redirected: bool = False
+    prefix: str = ""
+    below_prefix: frozenset[str] = frozenset()
+    file_modes: Mapping[str, int] = _NO_MODES
 
 
 class Reception(Enum):

@@ -13,10 +13,12 @@ from telepresence_py.model.errors import InternalError
 from telepresence_py.model.events import Report
 from telepresence_py.model.intent import RunIntent, SwapIntent
 from telepresence_py.model.network import PortMap
+from telepresence_py.session.bringing import below_alone
 from telepresence_py.session.door import Door
 from telepresence_py.session.podspec import helper_ports, mounts_of
 from telepresence_py.session.stage import Scene, Stage, set_stage
 from telepresence_py.session.tunnels import Tunnels
+from telepresence_py.volumes.brought import Brought
 
 _CHILD_STOP_SECONDS = 5.0
 
@@ -30,6 +32,7 @@ def scene_of(
     taken_ports: TakenPorts,
     spec: Json,
     container: str,
+    brought: tuple[Brought, ...] = (),
 ) -> Scene:
     """The scene in the place of that container of a pod, as the pod has it: admission adds to the template's
     mounts and helpers."""
@@ -45,6 +48,9 @@ def scene_of(
         intent.fast_connect,
         intent.method,
         intent.volumes,
+        intent.prefix,
+        brought,
+        below_alone(intent.files, intent),
     )
 
 

@@ -31,6 +31,7 @@ from telepresence_py.session.podstate import (
     is_sidecar,
     trouble,
 )
+from telepresence_py.volumes.brought import Brought
 from telepresence_sidecar.contract import SidecarConfig
 
 
@@ -63,7 +64,7 @@ class ReplicaPlan:
 @dataclass(frozen=True)
 class SwapPlan:
     """`target` is the workload as it was read, `claims` the access modes of its claims as far as they are
-    known. `notices` are for the user, one line each.
+    known. `notices` are for the user, one line each; `brought` is what was read of the container's own files.
 
     The first replica's name is the first to be taken: who has it has the workload.
     """
@@ -77,6 +78,7 @@ class SwapPlan:
     shape: SidecarShape
     replicas: tuple[ReplicaPlan, ...]
     claims: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    brought: tuple[Brought, ...] = ()
 
     @property
     def workload(self) -> str:

@@ -55,6 +55,12 @@ def beside_laptop(method: str | None) -> bool:
     return method in METHODS_BESIDE
 
 
+def laptop_paths(command: tuple[str, ...]) -> list[str]:
+    """Directories of the laptop that nothing of the pod's must hide from the child."""
+    program = shutil.which(command[0]) or command[0]
+    return [os.getcwd(), os.path.expanduser("~"), os.path.dirname(os.path.abspath(program))]
+
+
 def require_beside(
     method: str | None, command: tuple[str, ...], mounts: tuple[Mount, ...], ports: tuple[PortMap, ...]
 ) -> None:

@@ -14,6 +14,7 @@ from telepresence_py.forward.publishing import TakenPorts, taken_ports
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import RunIntent
 from telepresence_py.model.network import port_word
+from telepresence_py.session.bringing import Source, bring, pod_of
 from telepresence_py.session.child_life import report_ready, run_child, scene_of
 from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
@@ -22,6 +23,7 @@ from telepresence_py.session.image import image_for
 from telepresence_py.session.own_pod import OwnPod, hold_own_pod, rehearse_own_pod, require_free_name
 from telepresence_py.session.plugins import plugin_runner
 from telepresence_py.session.podspec import mounts_of
+from telepresence_py.session.prefix import require_prefix
 from telepresence_py.session.preflight import confirm_protected, require_beside, require_isolation
 from telepresence_py.session.recording import recorded
 from telepresence_py.session.rehearsal import Admission
@@ -70,7 +72,8 @@ async def _read_and_plan(
     model = intent.model
     if model is not None:
         report(Event("reading", f"Reading {model.kind}/{model.name} in namespace {cluster.namespace}"))
-    await require_rights(cluster, run_rights(None if model is None else model.kind, bool(intent.exposed)))
+    kind = None if model is None else model.kind
+    await require_rights(cluster, run_rights(kind, bool(intent.exposed), bool(intent.files)))
     if intent.service_account is not None:
         await require_service_account(cluster, intent.service_account)
     snapshot = None if model is None else await read_model(cluster, model.kind, model.name)
@@ -78,8 +81,13 @@ async def _read_and_plan(
     await require_free_name(cluster, plan)
     admission = await rehearse_own_pod(cluster, plan)
     mounts = mounts_of(admission.pod["spec"], plan.shape.container)
-    require_volumes(wishes(intent.volumes, intent.method), mounts, plan.model or plan.workload)
+    require_volumes(wishes(intent.volumes, intent.method, intent.prefix), mounts, plan.model or plan.workload)
+    require_prefix(intent.prefix, intent.method, mounts)
     require_beside(intent.method, intent.command, mounts, plan.ports)
+    if snapshot is not None:
+        pod = await pod_of(cluster, snapshot.template, plan.shape.container) if intent.files else None
+        source = Source(plan.model, pod, plan.shape.container, mounts)
+        plan = replace(plan, brought=await bring(cluster, source, intent, report))
     like = f", like {plan.model}, container {plan.shape.container} ({plan.container_reason})" if model else ""
     report(
         Event("planned", f"Running in a pod of its own, {plan.name} in namespace {cluster.namespace}{like}")
@@ -99,7 +107,7 @@ async def _live_in(
     async def lost(_stage: Stage) -> None:
         await pod.wait_lost()
 
-    scene = scene_of(intent, plan.ports, taken, pod.json["spec"], plan.shape.container)
+    scene = scene_of(intent, plan.ports, taken, pod.json["spec"], plan.shape.container, plan.brought)
     await run_child(door, scene, tunnels, lost, partial(_serve, intent, plan, pod, tunnels, door.report))
 
 

@@ -19,6 +19,7 @@ from telepresence_py.session.plan import Change, selects
 from telepresence_py.session.pod_loopback import require_loopback_ports
 from telepresence_py.session.podspec import choose_container, expose_ports, unserved
 from telepresence_py.session.podstate import is_sidecar
+from telepresence_py.volumes.brought import Brought
 from telepresence_sidecar.contract import HOLDER_ANNOTATION, SESSION_LABEL, SINCE_ANNOTATION
 
 OWN_WORKLOAD = "run/"
@@ -45,7 +46,8 @@ _OF_A_LIVING_POD = re.compile(
 class RunPlan:
     """`pod` is what the model itself would create, labels included, or a plain pod without a model.
 
-    `name` is the pod's and the Service's, and the lock. `notices` are for the user, one line each.
+    `name` is the pod's and the Service's, and the lock. `notices` are for the user, one line each;
+    `brought` is what was read of the model's own files.
     """
 
     name: str
@@ -56,6 +58,7 @@ class RunPlan:
     ports: tuple[PortMap, ...]
     notices: tuple[str, ...]
     shape: SidecarShape
+    brought: tuple[Brought, ...] = ()
 
     @property
     def workload(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -31,12 +29,14 @@ from telepresence_py.session.child_environment import child_environment
 from telepresence_py.session.copies import Copies, ask_for
 from telepresence_py.session.live_volumes import LiveVolumes, open_live
 from telepresence_py.session.pod_loopback import with_loopback_ports
-from telepresence_py.session.preflight import beside_laptop
+from telepresence_py.session.preflight import beside_laptop, laptop_paths
 from telepresence_py.session.ruling import ruling
 from telepresence_py.session.tunnels import Tunnels
 from telepresence_py.session.volume_wishes import wishes
 from telepresence_py.tunnel.interface import Tunnel
+from telepresence_py.volumes.brought import Brought
 from telepresence_py.volumes.choose import VolumeChoice, choose
+from telepresence_py.volumes.unpack import fill
 from telepresence_sidecar.contract import __version__
 
 RESOLV_CONF = "/etc/resolv.conf"
@@ -49,7 +49,8 @@ class Scene:
     the user wants of its environment and of `localhost`. On `helper_ports` other containers of its pod
     answer. `rules` say what does not go through the pod; the laptop's `taken_ports` are those that
     `localhost` asks for. With `fast_connect` its connections stand at once, whatever becomes of them.
-    `method` and `volumes` are those of the intent."""
+    `method`, `volumes` and `prefix` are those of the intent, `brought` what was
+    read of the container's own files; paths of it in `below_prefix` are there alone."""
 
     command: tuple[str, ...]
     ports: tuple[PortMap, ...]
@@ -62,6 +63,9 @@ class Scene:
     fast_connect: bool = False
     method: str | None = None
     volumes: Mapping[str, str] = field(default_factory=dict)
+    prefix: str | None = None
+    brought: tuple[Brought, ...] = ()
+    below_prefix: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -99,10 +103,12 @@ async def set_stage(
         stack.callback(live.close)
         copied = (*volumes.copied, *files)
         copies = await ask_for(nursery, tunnel, tunnels.any_live, copied, report)
-        view = _view(scene, tunnel.facts, copies, live)
+        view = _with_brought(_view(scene, tunnel.facts, copies, live), scene, volumes.below)
         inside = await stack.enter_async_context(enter(view, report, live.serve, asked=scene.method))
         stack.callback(live.close)  # first of all: a process that waits for the pod cannot be killed
         await copies.fill(inside.volume_directories)
+        for one in (each for each in scene.brought if each.is_directory):
+            await fill({one.fills: inside.volume_directories[one.path]}, _in_pieces(one.content))
         if inside.shares_localhost:
             scene = without_udp(scene, report)
         inbound = await _serve(stack, nursery, scene, _Ends(tunnels, inside, report))
@@ -124,18 +130,15 @@ def without_udp(scene: Scene, report: Report) -> Scene:
 
 def _volumes(scene: Scene, report: Report) -> VolumeChoice:
     hiding = not beside_laptop(scene.method)
-    needed = _laptop_paths(scene.command) if hiding else ()
-    choice = choose(scene.mounts, needed, wishes(scene.volumes, scene.method))
+    needed = laptop_paths(scene.command) if hiding else ()
+    choice = choose(scene.mounts, needed, wishes(scene.volumes, scene.method, scene.prefix))
+    for path in sorted(choice.below) if hiding else ():
+        text = f"{path} of the pod is below {scene.prefix} alone: at its own path it would hide this laptop's"
+        report(Event("volume-below", text, Level.NOTICE))
     for skipped in choice.skipped:
         text = f"{skipped.mount.path} is not there: {skipped.reason}"
         report(Event("volume-skipped", text, Level.NOTICE))
     return choice
-
-
-def _laptop_paths(command: tuple[str, ...]) -> list[str]:
-    """Directories of the laptop that a volume of the pod must not hide from the child."""
-    program = shutil.which(command[0]) or command[0]
-    return [os.getcwd(), os.path.expanduser("~"), os.path.dirname(os.path.abspath(program))]
 
 
 def _view(scene: Scene, facts: PodFacts, copies: Copies, live: LiveVolumes) -> NetworkView:
@@ -149,7 +152,22 @@ def _view(scene: Scene, facts: PodFacts, copies: Copies, live: LiveVolumes) -> N
         live_volume_paths=live.paths,
         helper_ports=scene.helper_ports,
         held=not scene.fast_connect,
+        prefix=scene.prefix or "",
     )
+
+
+def _with_brought(view: NetworkView, scene: Scene, below: frozenset[str]) -> NetworkView:
+    files = [one for one in scene.brought if not one.is_directory]
+    return view._replace(
+        volume_paths=(*view.volume_paths, *(one.path for one in scene.brought if one.is_directory)),
+        volume_files={**view.volume_files, **{one.path: one.content for one in files}},
+        file_modes={one.path: one.mode for one in files},
+        below_prefix=below | scene.below_prefix,
+    )
+
+
+async def _in_pieces(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 @dataclass(frozen=True)

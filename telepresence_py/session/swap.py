@@ -13,6 +13,7 @@ from telepresence_py.cluster.workloads import read_workload
 from telepresence_py.forward.publishing import TakenPorts, taken_ports
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import SwapIntent
+from telepresence_py.session.bringing import Source, bring
 from telepresence_py.session.child_life import report_ready, run_child, scene_of
 from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
@@ -20,6 +21,7 @@ from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
 from telepresence_py.session.plan import SwapPlan, plan_swap
 from telepresence_py.session.plugins import plugin_runner
+from telepresence_py.session.prefix import require_prefix
 from telepresence_py.session.preflight import confirm_protected, require_beside, require_isolation
 from telepresence_py.session.recording import recorded
 from telepresence_py.session.replicas import Replicas, hold_replicas
@@ -69,10 +71,13 @@ async def _read_and_plan(
     cluster: Cluster, intent: SwapIntent, identity: SessionIdentity, report: Report
 ) -> SwapPlan:
     report(Event("reading", f"Reading {intent.kind}/{intent.name} in namespace {cluster.namespace}"))
-    await require_rights(cluster, swap_rights(intent.kind))
+    await require_rights(cluster, swap_rights(intent.kind, bool(intent.files)))
     plan = plan_swap(intent, await read_workload(cluster, intent.kind, intent.name), identity)
-    require_volumes(wishes(intent.volumes, intent.method), plan.mounts, plan.workload)
+    require_volumes(wishes(intent.volumes, intent.method, intent.prefix), plan.mounts, plan.workload)
+    require_prefix(intent.prefix, intent.method, plan.mounts)
     require_beside(intent.method, intent.command, plan.mounts, plan.ports)
+    source = Source(plan.workload, plan.replicas[0].original, plan.container, plan.mounts)
+    plan = replace(plan, brought=await bring(cluster, source, intent, report))
     pods = f"{plan.replaces} replica{'' if plan.replaces == 1 else 's'}"
     text = f"Standing in for {plan.workload}, {pods}, container {plan.container} ({plan.container_reason})"
     report(Event("planned", text))
@@ -94,7 +99,7 @@ async def _stand_in(
 
     pod = replicas.members[0].pod
     spec = plan.replicas[0].plain_pod["spec"] if pod is None else pod["spec"]
-    scene = scene_of(intent, plan.ports, taken, spec, plan.container)
+    scene = scene_of(intent, plan.ports, taken, spec, plan.container, plan.brought)
     in_place = partial(_take_place, intent, plan, replicas, tunnels, door.report)
     await run_child(door, scene, tunnels, follow, in_place)
 

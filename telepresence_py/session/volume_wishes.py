@@ -12,11 +12,11 @@ from telepresence_py.session.preflight import beside_laptop
 from telepresence_py.volumes.choose import Wishes, clean
 
 
-def wishes(ways: Mapping[str, str], method: str | None) -> Wishes:
-    """For a child that is isolated by that method."""
+def wishes(ways: Mapping[str, str], method: str | None, prefix: str | None = None) -> Wishes:
+    """For a child that is isolated by that method, and finds the volumes below `prefix`, too."""
     if beside_laptop(method):
-        return Wishes(ways, f"--method {method} mounts nothing")
-    return Wishes(ways, no_live_volumes())
+        return Wishes(ways, f"--method {method} mounts nothing", prefixed=True)
+    return Wishes(ways, no_live_volumes(), prefixed=prefix is not None)
 
 
 def require_volumes(wished: Wishes, mounts: tuple[Mount, ...], workload: str) -> None:

@@ -209,11 +209,23 @@ async def connect(
     refused port is told only later: `connection_lost(PortForwardBroken)`.
     """
     protocol = protocol_factory()
-    headers = (*target.headers, ("Sec-WebSocket-Protocol", ", ".join(SUBPROTOCOLS)))
+    await open_websocket(target, lambda: _Messages(protocol, target.port), SUBPROTOCOLS, _refused)
+    return protocol
+
+
+async def open_websocket(
+    target: WebSocketTarget,
+    listener_factory: Callable[[], WSListener],
+    subprotocols: Iterable[str],
+    refused: Callable[[WebSocketTarget, WSHandshakeError], Exception],
+) -> WSTransport:
+    """`refused` makes an error of the server's no. DialFailed when another try may help, ClusterUnreachable
+    when it will not."""
+    headers = (*target.headers, ("Sec-WebSocket-Protocol", ", ".join(subprotocols)))
     arguments: dict[str, Any] = {"server_hostname": target.server_name} if target.server_name else {}
     try:
-        await ws_connect(
-            lambda: _Messages(protocol, target.port),
+        transport, _ = await ws_connect(
+            listener_factory,
             target.url,
             ssl_context=target.tls,
             extra_headers=headers,
@@ -224,46 +236,51 @@ async def connect(
             **arguments,
         )
     except WSHandshakeError as error:
-        if _status(error) == 401 and await asyncio.to_thread(target.refused):
-            raise DialFailed(_not_accepted(target)) from error
-        raise _refused(target, error) from error
+        if status_of(error) == 401 and await asyncio.to_thread(target.refused):
+            raise DialFailed(not_accepted(target)) from error
+        raise refused(target, error) from error
     except ssl.SSLCertVerificationError as error:
         raise ClusterUnreachable(
-            f"the API server at {_server(target)} shows a certificate that is not trusted"
+            f"the API server at {server_of(target)} shows a certificate that is not trusted"
             f" ({error.verify_message}); check certificate-authority in the kubeconfig"
         ) from error
     except (OSError, WSError, TimeoutError, ProxyError) as error:
         raise DialFailed(
             ClusterUnreachable(
-                f"the API server at {_server(target)} could not be reached ({error or type(error).__name__});"
-                " check the network and try again"
+                f"the API server at {server_of(target)} could not be reached"
+                f" ({error or type(error).__name__}); check the network and try again"
             )
         ) from error
-    return protocol
+    return transport
 
 
 def _refused(target: WebSocketTarget, error: WSHandshakeError) -> Exception:
-    status, said = _status(error), _message(error.raw_body) or str(error)
+    status, said = status_of(error), said_by(error)
     if status == 401:
-        return _not_accepted(target)
+        return not_accepted(target)
     if status == 403:
         return NoRights(f"the port-forward to the sidecar was refused ({said}); ask for pods/portforward")
     if status == 404:
         return SessionLost(f"the sidecar pod is gone ({said}); swap again")
     return DialFailed(
         ClusterUnreachable(
-            f"the API server at {_server(target)} did not open the port-forward ({said}); try again"
+            f"the API server at {server_of(target)} did not open the port-forward ({said}); try again"
         )
     )
 
 
-def _status(error: WSHandshakeError) -> int:
+def status_of(error: WSHandshakeError) -> int:
+    """0 where there was no answer."""
     return int(error.response.status) if error.response is not None else 0
 
 
-def _not_accepted(target: WebSocketTarget) -> ClusterUnreachable:
+def said_by(error: WSHandshakeError) -> str:
+    return _message(error.raw_body) or str(error)
+
+
+def not_accepted(target: WebSocketTarget) -> ClusterUnreachable:
     return ClusterUnreachable(
-        f"the API server at {_server(target)} does not accept the credentials; log in again"
+        f"the API server at {server_of(target)} does not accept the credentials; log in again"
     )
 
 
@@ -276,5 +293,5 @@ def _message(body: bytes | None) -> str:
     return str(cast(dict[str, object], status).get("message", "")) if isinstance(status, dict) else ""
 
 
-def _server(target: WebSocketTarget) -> str:
+def server_of(target: WebSocketTarget) -> str:
     return target.url.split("/")[2]

@@ -38,20 +38,23 @@ class Skipped:
 @dataclass(frozen=True)
 class VolumeChoice:
     """Every mount of the container is in one of the three, in the pod's order, but those that are to be
-    off."""
+    off. `below` are paths of the first two that are not shown there, but below a prefix alone."""
 
     copied: tuple[Mount, ...]
     live: tuple[Mount, ...]
     skipped: tuple[Skipped, ...]
+    below: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Wishes:
     """`ways` has "copy", "live" or "off" for paths of mounts. Without a way what is renewed is copied, and
-    all else is live; where `no_live`, a clause, says why nothing can be, an emptyDir is copied instead."""
+    all else is live; where `no_live`, a clause, says why nothing can be, an emptyDir is copied instead.
+    With `prefixed` what cannot be at its own path is below a prefix."""
 
     ways: Mapping[str, str] = field(default_factory=dict)
     no_live: str | None = None
+    prefixed: bool = False
 
 
 def choose(
@@ -67,9 +70,13 @@ def choose(
     copied: list[Mount] = []
     live: list[Mount] = []
     skipped: list[Skipped] = []
+    below: set[str] = set()
     for mount in mounts:
         way = wishes.ways.get(clean(mount.path)) or default_way(mount, wishes.no_live)
         reason = _reason_to_skip(mount, needed)
+        if reason is not None and wishes.prefixed and _can_be_below(mount):
+            reason = None
+            below.add(mount.path)
         if way == "live" and wishes.no_live:
             reason = reason or f"it can only be shown live, and {wishes.no_live}"
         if way == "off":
@@ -78,7 +85,8 @@ def choose(
             skipped.append(Skipped(mount, reason))
         else:
             (live if way == "live" else copied).append(mount)
-    return VolumeChoice(tuple(copied), tuple(live), tuple(skipped))
+    shown = {mount.path for mount in (*copied, *live)}
+    return VolumeChoice(tuple(copied), tuple(live), tuple(skipped), frozenset(below & shown))
 
 
 def default_way(mount: Mount, no_live: str | None = None) -> str:
@@ -97,10 +105,24 @@ def is_renewed(mount: Mount) -> bool:
     return mount.kind in RENEWED_KINDS and not mount.sub_path
 
 
+def _can_be_below(mount: Mount) -> bool:
+    path = PurePosixPath(mount.path)
+    return path.is_absolute() and ".." not in path.parts and path != PurePosixPath("/")
+
+
+def why_not_there(path: str, laptop_paths: Iterable[str]) -> str | None:
+    """A clause on what of the laptop's would be hidden by what is put at that path; None for nothing."""
+    return _hides(PurePosixPath(path), tuple(map(PurePosixPath, laptop_paths)))
+
+
 def _reason_to_skip(mount: Mount, needed: tuple[PurePosixPath, ...]) -> str | None:
     path = PurePosixPath(mount.path)
     if not path.is_absolute() or ".." in path.parts:
         return "its path in the pod is not an absolute one"
+    return _hides(path, needed)
+
+
+def _hides(path: PurePosixPath, needed: tuple[PurePosixPath, ...]) -> str | None:
     if any(path.is_relative_to(tree) for tree in KERNELS_TREES):
         return "the laptop's kernel serves that path"
     if str(path) in SYSTEM_DIRECTORIES:

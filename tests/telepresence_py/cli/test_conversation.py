@@ -313,6 +313,8 @@ def test_the_intent_reaches_the_session_whole(swapping):
         "localhost": {"published": [], "publish_others": True, "pod_localhost": [], "from_pod": []},
         "method": None,
         "volumes": {},
+        "prefix": None,
+        "files": [],
     }
 
 

@@ -64,3 +64,11 @@ def test_a_run_asks_for_services_only_where_it_makes_one_and_for_the_model_only_
     assert ("create", "services") in {(r.verb, r.resource) for r in run_rights(None, with_service=True)}
     assert Right("get", "jobs", "batch") in run_rights("job", with_service=False)
     assert Right("list", "replicasets", "apps") in run_rights("rollout", with_service=False)
+
+
+def test_only_files_of_a_container_need_exec():
+    both = {Right("get", "pods/exec"), Right("create", "pods/exec")}
+    for needed in (swap_rights("deployment", True), run_rights("job", False, True)):
+        assert both <= set(needed)
+    for needed in (swap_rights("deployment"), run_rights("job", with_service=True)):
+        assert not both & set(needed)

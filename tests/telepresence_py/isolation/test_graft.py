@@ -10,8 +10,10 @@ from telepresence_py.isolation.graft import (
     MakeOnLaptop,
     MountFile,
     Mounting,
+    MountPrefix,
     MountVolume,
     Seal,
+    Show,
     Target,
     plan,
 )
@@ -129,3 +131,36 @@ def test_the_kernels_own_trees_are_left_alone_and_that_is_said(path: str) -> Non
 def test_covering_something_of_the_laptops_is_said() -> None:
     assert "/data" in plan([volume("/data")], {"/data": directory("/data", occupied=True)}).notices[0]
     assert plan([volume("/data")], {"/data": directory("/data")}).notices == ()
+
+
+def test_volumes_are_shown_again_below_a_prefix_nested_ones_with_the_outer_and_then_it_is_sealed() -> None:
+    targets = [
+        Target("/data", "volume", read_only=False, place="both"),
+        Target("/data/in", "volume", place="both"),
+        Target("/var/run/one", "file", place="both"),
+        Target("/etc/hosts", "file"),
+        Target("/tmp/pod", "prefix"),
+    ]
+    found = directory("/data"), directory("/data/in"), file("/run/one"), file("/etc/hosts")
+    made = steps(targets, *found, missing_below("/tmp/pod", "/tmp", writable=True))
+    assert made[:1] == [MakeOnLaptop("/tmp/pod", True)]
+    assert made[-6:] == [
+        Seal("/data/in", is_volume=True),
+        Make("/tmp/pod/data", True),
+        Show("/data", "/tmp/pod/data"),
+        Make("/tmp/pod/var/run/one", False),
+        Show("/run/one", "/tmp/pod/var/run/one"),
+        Seal("/tmp/pod", is_volume=False),
+    ]
+
+
+def test_what_cannot_be_at_its_own_path_is_mounted_below_the_prefix_alone() -> None:
+    targets = [Target("/tmp/", "volume", place="below"), Target("/pod", "prefix")]
+    made = steps(targets, directory("/tmp", occupied=True), directory("/pod"))
+    assert made == [
+        MountPrefix("/pod"),
+        Make("/pod/tmp", True),
+        MountVolume("/tmp/", "/pod/tmp", writable=False),
+        Seal("/pod/tmp", is_volume=True),
+        Seal("/pod", is_volume=False),
+    ]

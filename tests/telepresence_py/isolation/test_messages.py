@@ -35,6 +35,9 @@ def test_a_view_arrives_whole() -> None:
         ("/data",),
         (8081, 8125),
         True,
+        prefix="/pod",
+        below_prefix=frozenset({"/data"}),
+        file_modes={"/etc/secret": 0o400},
     )
     assert messages.decode_view(messages.encode_view(view)) == view
 

@@ -7,6 +7,7 @@ import functools
 import io
 import os
 import socket
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -206,6 +207,58 @@ def test_single_files_are_at_their_paths_and_read_only(user: str) -> None:
     assert contents == files
     assert refused == ["EROFS"] * 3
     assert b"root" in Path("/etc/passwd").read_bytes()
+
+
+@each_user
+def test_volumes_are_below_a_prefix_too_and_nothing_else_can_be_made_there(
+    user: str, own_directory: Path
+) -> None:
+    prefix, account, script = (
+        str(own_directory / "pod"),
+        "/var/run/secrets-of-the-pod",
+        "/opt/of-a-test/run.sh",
+    )
+    shown = {
+        "volume_paths": ("/data-of-the-pod", "/data-of-the-pod/in", account, "/tmp"),
+        "volume_files": {script: b"#!/bin/sh\necho ran\n"},
+        "file_modes": {script: 0o755},
+        "writable_volume_paths": frozenset({"/data-of-the-pod", "/tmp"}),
+        "prefix": prefix,
+        "below_prefix": frozenset({"/tmp"}),
+    }
+
+    def see() -> Any:
+        Path(f"{prefix}/data-of-the-pod/written").write_text("by the child")
+        return {
+            "there": sorted(os.listdir(prefix)),
+            "both": Path("/data-of-the-pod/written").read_text(),
+            "nested": Path(f"{prefix}/data-of-the-pod/in/key").read_text(),
+            "token": Path(f"{prefix}{account}/token").read_text(),
+            "alone": [Path(f"{prefix}/tmp/of-the-pod").read_text(), os.path.exists("/tmp/of-the-pod")],
+            "ran": subprocess.run([f"{prefix}{script}"], capture_output=True, text=True, check=True).stdout,
+            "refused": [
+                error_of(Path(f"{prefix}{one}").touch)
+                for one in ("/new", f"{account}/new", "/data-of-the-pod/in/new")
+            ],
+        }
+
+    async def fill_and_look(inside: Inside) -> Any:
+        put(inside.volume_directories["/data-of-the-pod/in"], "key", "k")
+        put(inside.volume_directories[account], "token", "t")
+        put(inside.volume_directories["/tmp"], "of-the-pod", "p")
+        assert inside.variables == {"TELEPRESENCE_ROOT": prefix}
+        return await joined(inside, see)
+
+    assert inside_does(user, fill_and_look, **shown) == {
+        "there": ["data-of-the-pod", "opt", "tmp", "var"],
+        "both": "by the child",
+        "nested": "k",
+        "token": "t",
+        "alone": ["p", False],
+        "ran": "ran\n",
+        "refused": ["EROFS"] * 3,
+    }
+    assert os.listdir(own_directory) == []
 
 
 @each_user

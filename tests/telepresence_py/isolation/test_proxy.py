@@ -11,7 +11,9 @@ import pytest
 import trio
 
 from telepresence_py.isolation import proxy
+from telepresence_py.isolation.prefix_link import is_leftover
 from telepresence_py.isolation.proxy import ROOT, BesideCli, proxy_variables
+from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.model.world import NetworkView
 
 VIEW = NetworkView(
@@ -146,3 +148,57 @@ def test_the_childs_listeners_are_reached_by_the_laptops_loopback():
                 childs.accept()[0].close()
 
     in_world(test)
+
+
+@pytest.mark.parametrize("mode", [None, 0o750])
+def test_a_prefix_leads_to_the_volumes_and_is_what_it_was_at_the_end(tmp_path, runtime, mode):
+    prefix = tmp_path / "pod"
+    if mode is not None:
+        prefix.mkdir()
+        prefix.chmod(mode)
+
+    async def test(world: BesideCli) -> None:
+        assert world.variables[ROOT] == str(prefix)
+        assert (prefix / "etc/orders/single.conf").read_bytes() == b"colour"
+        assert not is_leftover(str(prefix)), "its session lives"
+
+    in_world(test, VIEW._replace(prefix=str(prefix)))
+    assert list(runtime.iterdir()) == []
+    if mode is None:
+        assert not prefix.is_symlink()
+    else:
+        assert prefix.is_dir()
+        assert stat.S_IMODE(prefix.lstat().st_mode) == mode
+
+
+def test_a_prefix_that_a_killed_session_left_is_taken_again(tmp_path, runtime):
+    prefix = tmp_path / "pod"
+    prefix.symlink_to(runtime / "volumes-of-the-dead")
+    assert is_leftover(str(prefix))
+
+    async def test(world: BesideCli) -> None:
+        assert (prefix / "data").is_dir()
+
+    in_world(test, VIEW._replace(prefix=str(prefix)))
+    assert list(tmp_path.iterdir()) == [runtime]
+
+
+def test_what_is_at_a_prefix_by_now_is_left_alone(tmp_path):
+    prefix = tmp_path / "pod"
+    prefix.mkdir()
+    (prefix / "users").write_text("own")
+
+    async def test(_world: BesideCli) -> None:
+        pytest.fail("it was taken")
+
+    with pytest.raises(PreconditionFailed, match=f"--mount {prefix}"):
+        in_world(test, VIEW._replace(prefix=str(prefix)))
+    assert (prefix / "users").read_text() == "own"
+
+
+def test_a_file_has_the_mode_that_is_given(tmp_path):
+    async def test(world: BesideCli) -> None:
+        path = Path(world.variables[ROOT]) / "etc/orders/single.conf"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o750
+
+    in_world(test, VIEW._replace(file_modes={"/etc/orders/single.conf": 0o750}))
