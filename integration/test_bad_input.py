@@ -116,7 +116,9 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["restore"], ["--all"]),
     ],
 )
-def test_a_malformed_command_line_is_usage(townsman: Product, arguments: list[str], words: list[str]) -> None:
+def test_a_malformed_command_line_is_usage(
+    townsman: Product, untouched: Before, arguments: list[str], words: list[str]
+) -> None:
     assert_refused(townsman.run(*arguments, seconds=5), 2, *words)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -47,6 +49,22 @@ POST = """\
 import sys, urllib.request
 body = bytes(i % 251 for i in range(int(sys.argv[2])))
 print(urllib.request.urlopen(sys.argv[1], data=body, timeout=60).read().decode(), sum(body))
+"""
+OTHER_METHODS = """\
+import json, sys, urllib.request
+def ask(method, body):
+    request = urllib.request.Request(sys.argv[1], body, method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())
+print(json.dumps([ask("PUT", bytes(range(250))), ask("DELETE", None)]))
+"""
+TALK = """\
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 20) as talking:
+    answers = talking.makefile("r")
+    for line in sys.stdin:
+        talking.sendall(line.encode())
+        print(answers.readline(), end="", flush=True)
 """
 
 
@@ -151,6 +169,47 @@ def test_a_large_request_arrives_whole(inbound: Swap, crossing: Namespace) -> No
     said = crossing.python_in_pod("customers", POST, "http://inbound/", str(size))
     answer, _, expected = said.rpartition(" ")
     assert json.loads(answer) == {"who": "laptop", "length": size, "sum": int(expected)}
+
+
+def test_put_and_delete_arrive_as_such(inbound: Swap, crossing: Namespace) -> None:
+    put, delete = json.loads(crossing.python_in_pod("customers", OTHER_METHODS, "http://inbound/some/thing"))
+    common = {"who": "laptop", "path": "/some/thing"}
+    assert put == common | {"method": "PUT", "length": 250, "sum": sum(range(250))}
+    assert delete == common | {"method": "DELETE", "length": 0, "sum": 0}
+
+
+def test_accepted_connections_outlive_their_listener(inbound: Swap, crossing: Namespace) -> None:
+    inbound.probe.ask("close", port=8080)
+    inbound.probe.ask("listen", kind="echo", port=8080)
+    try:
+        with talking(crossing, "inbound", 80) as say:
+            assert say("before") == "before"
+            inbound.probe.ask("close", port=8080)
+            assert say("after") == "after"
+    finally:
+        inbound.probe.ask("listen", kind="http", port=8080)
+
+
+@contextlib.contextmanager
+def talking(town: Namespace, host: str, port: int) -> Iterator[Callable[[str], str]]:
+    """A connection from the customers' pod; a word that is sent there is returned as it comes back."""
+    command = ("exec", "-i", "customers", "--", "python3", "-c", TALK, host, str(port))
+    with subprocess.Popen(
+        town.cluster.kubectl_command("-n", town.name, *command),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        sending, coming = client.stdin, client.stdout
+
+        def say(word: str) -> str:
+            sending.write(f"{word}\n")
+            sending.flush()
+            return coming.readline().rstrip("\n")
+
+        yield say
 
 
 def test_slow_answers_do_not_hold_up_others(inbound: Swap, crossing: Namespace) -> None:

@@ -211,6 +211,19 @@ def test_names_that_the_cluster_serves_beyond_itself_are_resolved(inside: Inside
     assert inside.child.ask("resolve", name="outside.example")
 
 
+def test_a_host_outside_of_the_cluster_answers_and_is_asked_from_the_clusters_side(inside: Inside) -> None:
+    """By a name that only the cluster has. It is this machine's, whose own calls come from that address."""
+    if not inside.town.cluster.is_own:
+        pytest.skip("only the project's own cluster has that name")
+    address = next(one for one in inside.child.ask("resolve", name="outside.example") if "." in one)
+    with host_listener(address) as port:
+        answer = inside.child.ask("tcp", host=address, port=port, send=get("/"))
+        named = inside.child.ask("tcp", host="outside.example", port=port, send=get("/"))
+    assert "the host itself" in answer["received"]
+    assert "the host itself" in named["received"]
+    assert f"asked by {address}." not in answer["received"]
+
+
 def test_curl_in_a_shell_sees_what_the_others_see(town: Namespace, townsman: Product) -> None:
     """The third kind of child: programs that somebody else compiled, started by a shell."""
     settle(town, *target("other-target"))
@@ -235,7 +248,7 @@ def host_listener(address: str) -> Iterator[int]:
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(b"the host itself")
+            self.wfile.write(f"the host itself, asked by {self.client_address[0]}.".encode())
 
         def log_message(self, format: str, *args: object) -> None:
             pass

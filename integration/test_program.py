@@ -50,6 +50,14 @@ def test_streams_directory_arguments_and_exit_code_are_the_childs(worker: Before
     assert "\n".join((*words, str(townsman.directory))) in running.err
 
 
+def test_a_closed_standard_input_does_no_harm(worker: Before, townsman: Product) -> None:
+    """The session comes and goes as ever; who reads from it in the command finds nothing."""
+    child = "sh -c 'cat || echo nothing is read; cat /etc/hostname; exit 3'"
+    ended = townsman.start_command(["sh", "-c", f"exec telepresence-py swap worker -- {child} <&-"]).finish()
+    assert ended.code == 3, ended.err
+    assert "worker-" in ended.out
+
+
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL", "SIGSEGV"])
 def test_a_child_that_a_signal_ended_gives_128_and_its_number(
     worker: Before, townsman: Product, name: str

@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from integration.probe.manifests import Workload, probe_config_map
-from integration.probe.servers import GIT, GRPC, HTTP, HTTP2, HTTPS, LARGE, NAME, POSTGRES, REDIS, servers
+from integration.probe.servers import (
+    GIT,
+    GRPC,
+    HTTP,
+    HTTP2,
+    HTTPS,
+    LARGE,
+    NAME,
+    POSTGRES,
+    REDIS,
+    WEBSOCKET,
+    servers,
+)
 from integration.probe.shell_child import ShellChild, shell_child
 from integration.probe.town import settle
 from integration.support.aftermath import sidecar_pods
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
 from integration.support.programs import Need
+from integration.support.waiting import wait_until
 
 pytestmark = pytest.mark.own_cluster
 
 CLOSED, SILENT = 9, "192.0.2.1"
 """A port on which nobody listens; an address (RFC 5737) from which nothing ever comes."""
 GRPC_SAID = {"once": "cba", "streamed": 2_000_000, "refused": "PERMISSION_DENIED"}
+WEBSOCKET_SAID = {"text": "said", "bytes": 500_000, "closed": 1000}
 SOON = 8.0
 """Seconds. A client that takes a dead address for a living one waits longer."""
 LISTENS = "wait-for-it -q -t 20 localhost:8080"
 PSQL = "psql -XAtq"
+APPLICATION = """
+import os
+def app(environ, start):
+    start("200 OK", [])
+    return [b"worker %d" % os.getpid()]
+"""
 
 
 @pytest.fixture(scope="module")
 def place(town: Namespace, need: Need) -> Namespace:
     """The servers, and `clients`, to be swapped; for its pod the name `either` has two addresses, of which
     the first is silent."""
-    for each in ("servers", "clients", "grpc and httpx"):
+    for each in ("servers", "clients", "grpc and httpx", "web"):
         need(each)
     config, front, deployment = servers()
     town.apply(front)
@@ -210,3 +231,64 @@ def test_a_grpc_server_as_the_command_is_called_by_the_cluster(
         assert json.loads(told) == GRPC_SAID
     finally:
         child.run("kill $(cat server.pid); wait")
+
+
+def test_a_websocket_is_opened_to_the_cluster(child: ShellChild, townsman: Product) -> None:
+    line = f"/usr/bin/python3 {real(townsman, 'echo_websocket.py')} call {NAME} {WEBSOCKET}"
+    assert json.loads(said(child, line)) == WEBSOCKET_SAID
+
+
+def test_a_websocket_is_opened_from_the_cluster(
+    child: ShellChild, townsman: Product, place: Namespace
+) -> None:
+    server = f"/usr/bin/python3 {real(townsman, 'echo_websocket.py')} serve 8080"
+    said(child, f"{server} & echo $! >server.pid; {LISTENS}")
+    try:
+        call = ("/usr/bin/python3", "/servers/echo_websocket.py", "call", "clients", "80")
+        told = place.kubectl("exec", f"deployment/{NAME}", "-c", "websocket", "--", *call)
+        assert json.loads(told) == WEBSOCKET_SAID
+    finally:
+        child.run("kill $(cat server.pid); wait")
+
+
+def test_workers_that_share_a_socket_are_renewed_without_a_failed_request(
+    child: ShellChild, place: Namespace
+) -> None:
+    """As gunicorn does at SIGHUP: new ones, then the old ones go."""
+    said(child, f"echo {shlex.quote(APPLICATION)} >application.py")
+    said(child, f"gunicorn -w 2 -b :8080 -p server.pid application:app & {LISTENS}")
+    try:
+        wait_until(lambda: len(workers(child)) == 2, 30, "both have started")
+        old = workers(child)
+        with place.load("http://clients/") as tally:
+            assert place.ask("http://clients/") in old
+            said(child, "kill -HUP $(cat server.pid)")
+            wait_until(lambda: not workers(child) & old, 60, "the old workers are gone")
+            answer = place.ask("http://clients/")
+        assert tally.failures == []
+        assert answer not in old
+        assert tally.answers
+    finally:
+        child.run("kill $(cat server.pid); wait")
+
+
+def workers(child: ShellChild) -> set[str]:
+    return {f"worker {pid}" for pid in child.run("pgrep -P $(cat server.pid)")[0].split()}
+
+
+def test_a_socket_that_a_supervisor_hands_on_loses_nobody_between_two_workers(
+    child: ShellChild, townsman: Product, place: Namespace
+) -> None:
+    said(child, f"echo {shlex.quote(APPLICATION)} >application.py")
+    worker = "gunicorn -w 1 -p server.pid application:app"
+    supervisor = f"/usr/bin/python3 {real(townsman, 'handing_on.py')} 8080 {worker}"
+    said(child, f"rm -f server.pid; {supervisor} & echo $! >supervisor.pid; {LISTENS}")
+    try:
+        with place.load("http://clients/") as tally:
+            first = place.ask("http://clients/")
+            said(child, "kill $(cat server.pid)")
+            wait_until(lambda: place.ask("http://clients/") != first, 60, "another worker answers")
+        assert tally.failures == []
+        assert tally.answers
+    finally:
+        child.run("kill $(cat supervisor.pid); wait")

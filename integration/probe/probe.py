@@ -277,9 +277,16 @@ class Answer(http.server.BaseHTTPRequestHandler):
         return self.answer(200, seen)
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length", 0))
-        body = self.rfile.read(length)
-        self.answer(200, {"who": who(), "length": len(body), "sum": sum(body)})
+        self.answer(200, self.taken())
+
+    def do_PUT(self) -> None:
+        self.answer(200, {"method": self.command, "path": self.path} | self.taken())
+
+    do_DELETE = do_PUT
+
+    def taken(self) -> dict[str, object]:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        return {"who": who(), "length": len(body), "sum": sum(body)}
 
     def answer(self, status: int, seen: dict[str, object]) -> None:
         body = json.dumps(seen).encode() + b"\n"

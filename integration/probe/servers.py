@@ -9,7 +9,7 @@ from integration.probe.asking import HERE
 from integration.probe.manifests import BASE_IMAGE, Object, config_map, service
 
 NAME = "servers"
-POSTGRES, REDIS, HTTP, HTTP2, HTTPS, GIT, GRPC = 5432, 6379, 8000, 8001, 8443, 9418, 50051
+POSTGRES, REDIS, HTTP, HTTP2, HTTPS, GIT, GRPC, WEBSOCKET = 5432, 6379, 8000, 8001, 8443, 9418, 50051, 8765
 LARGE = 2_000_000
 """Bytes of what nginx has at /large."""
 
@@ -64,6 +64,7 @@ _COMMANDS: dict[str, tuple[int, str]] = {
         "export HOME=/data; git init -q --bare /data/repository\n"
         f"exec git daemon --base-path=/data --export-all --enable=receive-pack --port={GIT}",
     ),
+    "websocket": (WEBSOCKET, f"exec /usr/bin/python3 /servers/echo_websocket.py serve {WEBSOCKET}"),
     "grpc": (GRPC, f"exec /usr/bin/python3 /servers/echo_grpc.py serve {GRPC}"),
 }
 
@@ -73,9 +74,10 @@ def servers() -> list[Object]:
     front = service(NAME, 80, 80)
     front["spec"]["ports"] = [
         {"name": f"tcp-{port}", "port": port, "targetPort": port}
-        for port in (POSTGRES, REDIS, HTTP, HTTP2, HTTPS, GIT, GRPC)
+        for port in (POSTGRES, REDIS, HTTP, HTTP2, HTTPS, GIT, GRPC, WEBSOCKET)
     ]
-    files = {"nginx.conf": _NGINX, "echo_grpc.py": (HERE / "real" / "echo_grpc.py").read_text()}
+    programs = (HERE / "real" / name for name in ("echo_grpc.py", "echo_websocket.py"))
+    files = {"nginx.conf": _NGINX} | {path.name: path.read_text() for path in programs}
     labels = {"app": NAME}
     spec = {
         "terminationGracePeriodSeconds": 1,

@@ -63,6 +63,11 @@ PROGRAMS = {
         "15 MB, some seconds",
     ),
     "registry": Program(("docker-registry", "--version"), ("docker-registry",), "10 MB, some seconds"),
+    "web": Program(
+        ("sh", "-ec", "gunicorn --version; /usr/bin/python3 -c 'import websockets'"),
+        ("gunicorn", "python3-websockets"),
+        "2 MB, some seconds",
+    ),
     # the one that the cluster was built with, unless there is one on the PATH
     "go": Program(("go", "version"), (), ""),
 }
