@@ -24,6 +24,8 @@ SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 """Where this user finds programs, beside its own virtual environment."""
 HOME = Path("/var/lib/telepresence-py-tests/home")
 GROUND = HOME.parent / hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
+FOR_TESTS = ("psutil",)
+"""What a system that is not Linux has, too."""
 FUSE = Path("/dev/fuse")
 COPIED = (
     "telepresence_py",
@@ -129,7 +131,9 @@ def _refresh_venv(venv: Path, sources: Path) -> None:
         return
     stamp.unlink(missing_ok=True)
     _run("/usr/bin/python3", "-m", "venv", "--clear", str(venv))
-    _run(str(venv / "bin/pip"), "install", "-q", "--disable-pip-version-check", "-e", str(sources))
+    _run(
+        str(venv / "bin/pip"), "install", "-q", "--disable-pip-version-check", "-e", str(sources), *FOR_TESTS
+    )
     stamp.write_text(digest)
 
 

@@ -21,7 +21,7 @@ from telepresence_py.cli.render import Screen
 from telepresence_py.model.errors import TelepresenceError
 from telepresence_py.model.events import Level
 from telepresence_py.process.child import ChildSpec
-from telepresence_py.process.job import Job, stop_self, was_typed
+from telepresence_py.process.job import Job, stop_self
 from telepresence_py.process.kernel import SignalReceived
 from telepresence_py.process.sweep import Sweep, start_sweep
 from telepresence_py.process.terminal import SavedTerminal
@@ -135,7 +135,7 @@ class Children:
             elif job is not None and received.number == signal.SIGTSTP and job.stops > stops:
                 pass  # sent before the SIGCONT, which takes back every stop that is pending: signal(7)
             elif job is not None:
-                self._note_wish(received)
+                self._note_wish(job, received)
                 job.deliver(received)  # even if it ended meanwhile: the signal was meant for it
             elif self._status is None or self._over or not self._take_between(received):
                 left.append(received)
@@ -233,11 +233,11 @@ class Children:
 
     # what the user wants
 
-    def _note_wish(self, received: SignalReceived) -> None:
+    def _note_wish(self, job: Job, received: SignalReceived) -> None:
         """What ends the child by the user's wish is no crash; what was typed to a kept one is its own."""
         if received.number not in ENDING or signal.getsignal(received.number) is signal.SIG_IGN:
             return
-        if self._again.keep and was_typed(received):
+        if self._again.keep and job.was_typed(received):
             self._interrupted_at = time.monotonic()
         else:
             self._none_follows = True

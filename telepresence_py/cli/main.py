@@ -13,6 +13,7 @@ from telepresence_sidecar.late import SELDOM_USED, put_off
 
 put_off({**SELDOM_USED, "ipaddress": {}})  # before anybody asks for them
 
+from telepresence_py import system  # noqa: E402
 from telepresence_py.cli.aside import Asked, hold_session, parse_aside  # noqa: E402
 from telepresence_py.cli.render import PREFIX, Screen  # noqa: E402
 from telepresence_py.cli.streams import drop_output, open_missing_streams, output_trouble  # noqa: E402
@@ -50,12 +51,27 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _carry_out(words: Sequence[str]) -> int:
+    if system.PLATFORM == "win32":
+        return _on_windows(words)
     match parse_aside(words):
         case Asked(opening, wanted, again):
             with Screen(sys.stderr, wanted) as screen:
                 return hold_session(opening, screen, again)
         case int(code):
             return code
+    from telepresence_py.cli import commands
+
+    return commands.carry_out(words)
+
+
+def _on_windows(words: Sequence[str]) -> int:
+    """Help and the version; whatever else would need what Windows has not got."""
+    ours = words[: words.index("--")] if "--" in words else words
+    if ours and not {"-h", "--help", "--version"} & set(ours):
+        raise PreconditionFailed(
+            "telepresence-py does not run on Windows itself: install it in a Linux of WSL2 "
+            "(wsl --install) and run it there, where your files and commands are too"
+        )
     from telepresence_py.cli import commands
 
     return commands.carry_out(words)

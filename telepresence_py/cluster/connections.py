@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import threading
 from dataclasses import dataclass, field
@@ -16,16 +15,7 @@ from telepresence_py.cluster.light import urllib3
 from telepresence_py.cluster.tls import proxy_tls, server_tls
 from telepresence_py.model.errors import ClusterUnreachable
 from telepresence_py.model.plugin import RunPlugin
-
-# without them a laptop that has got another address would wait for its watches' SILENCE_SECONDS
-_NOTICES_ITS_END = [
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 4),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 2),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10_000),
-]
-"""A TCP connection that has died in silence, within 10 s: tcp(7)."""
+from telepresence_py.system import notices_its_end
 
 
 @dataclass(frozen=True)
@@ -116,7 +106,8 @@ def _open_pool(access: Access, tls: ssl.SSLContext | None, tls_of_proxy: ssl.SSL
     pool = library.connections(settings).pool_manager
     pool.connection_pool_kw["socket_options"] = [
         *urllib3.connection.HTTPConnection.default_socket_options,
-        *_NOTICES_ITS_END,
+        # else a laptop that has got another address would wait for its watches' SILENCE_SECONDS
+        *notices_its_end(),
     ]
     if tls is not None:
         pool.connection_pool_kw["ssl_context"] = tls

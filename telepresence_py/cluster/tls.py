@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import ssl
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from telepresence_py import system
 from telepresence_py.cluster.credentials import Identity
 from telepresence_py.cluster.entries import ClusterEntry
 from telepresence_py.model.errors import ClusterUnreachable
@@ -58,7 +60,14 @@ def _verifying(cluster: ClusterEntry) -> ssl.SSLContext:
 
 @contextmanager
 def _memory_file(content: bytes) -> Iterator[str]:
-    """A path for OpenSSL, which reads keys from files only; this one is on no disk (memfd_create(2))."""
+    """A path for OpenSSL, which reads keys from files only; with Linux it is on no disk (memfd_create(2)),
+    elsewhere the user's alone, and for this moment."""
+    if not system.LINUX:
+        with tempfile.NamedTemporaryFile(prefix="telepresence-py-") as file:  # mode 0600
+            file.write(content)
+            file.flush()
+            yield file.name
+        return
     descriptor = os.memfd_create("pem")
     try:
         os.write(descriptor, content)

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from telepresence_py.dns.keeping import AnswerStore, is_about, is_plain
 from telepresence_py.dns.search import SearchPath
 from telepresence_py.model.errors import TelepresenceError
+from telepresence_py.system import seconds_awake_or_not
 from telepresence_sidecar.contract.names import Inquiry
 
 log = logging.getLogger(__name__)
@@ -41,11 +41,6 @@ class _Asked:
             self.answer.set_result(answer)
 
 
-def now() -> float:
-    """Goes on while the laptop sleeps, as answers grow old then, too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
 class PodNames:
     """`await names(query, whole)`, for a Forwarder: the pod's answer. OSError and TelepresenceError as `ask`
     raises them. Names that `is_left_out` are never asked for unless they are queried themselves."""
@@ -55,7 +50,7 @@ class PodNames:
         ask: Ask,
         path: SearchPath,
         is_left_out: Callable[[str], bool] = lambda name: False,
-        clock: Callable[[], float] = now,
+        clock: Callable[[], float] = seconds_awake_or_not,  # answers grow old while the laptop sleeps, too
     ) -> None:
         self._ask = ask
         self._path = path

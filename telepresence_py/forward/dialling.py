@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from telepresence_py.forward.choosing import ChooseTunnel, next_tunnel
 from telepresence_py.forward.joining import Joints, reset_socket
 from telepresence_py.forward.packets import Endpoint
+from telepresence_py.system import tcp_socket
 from telepresence_py.tunnel.interface import MuxStream, Tunnel
 
 log = logging.getLogger(__name__)
@@ -165,7 +166,7 @@ async def connect_from_laptop(destination: Endpoint, deadline: float) -> socket.
 
 async def _connect(destination: Endpoint, deadline: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in destination.address else socket.AF_INET
-    dialled = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, socket.IPPROTO_TCP)
+    dialled = tcp_socket(family)
     try:
         async with asyncio.timeout(deadline):
             await asyncio.get_running_loop().sock_connect(dialled, destination)

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable
 
 from telepresence_py.forward.packets import Endpoint
+from telepresence_py.system import udp_socket
 from telepresence_py.tunnel.interface import DatagramFlow
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def open_laptop_flow(
     """A connected socket of the laptop's; OSError when it cannot be. Ends by `close` alone, or when the
     destination says that nobody is there, which `on_refused` is called for, once. Needs an asyncio loop."""
     family = socket.AF_INET6 if ":" in destination.address else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    made = udp_socket(family)
     try:
         made.connect(destination)
     except BaseException:

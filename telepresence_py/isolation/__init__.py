@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+from telepresence_py import system
 from telepresence_py.isolation.contract import Method, Serve
 
 if TYPE_CHECKING:
@@ -26,13 +27,11 @@ __all__ = ["METHODS", "Method", "choose", "enter", "limits_of"]
 
 
 def _not_linux(facts: HostFacts) -> str | None:
-    return None if facts.platform == "linux" else f"namespaces need Linux, this is {facts.platform}"
+    return None if facts.platform == "linux" else f"namespaces need Linux, this is {system.name()}"
 
 
-def _no_tables(facts: HostFacts) -> str | None:
-    if facts.platform == "linux":
-        return None
-    return f"it reads from /proc what the command listens on, which {facts.platform} does not have"
+def _not_posix(facts: HostFacts) -> str | None:
+    return f"it needs Linux or macOS, this is {system.name()}" if facts.platform == "win32" else None
 
 
 def _enter_userns(
@@ -130,7 +129,7 @@ METHODS: tuple[Method, ...] = (
     Method(
         "proxy",
         "proxy variables alone",
-        _no_tables,
+        _not_posix,
         _enter_proxy,
         (
             "only TCP of programs that heed HTTP_PROXY, HTTPS_PROXY or ALL_PROXY goes through the pod; all "

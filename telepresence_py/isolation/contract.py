@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from telepresence_py.model.world import NetworkView
 
 
+FUSE_DEVICE = "/dev/fuse"
+
 ROOT = "TELEPRESENCE_ROOT"
 """The variable that names the directory in which the pod's volumes are, each at its path below it."""
 

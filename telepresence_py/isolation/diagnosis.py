@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 
+from telepresence_py import system
 from telepresence_py.isolation.sock_diag import (
     ESTABLISHED,
     LISTENING,
@@ -35,6 +36,8 @@ _ROOM = 1 << 16
 def open_wire() -> socket.socket | None:
     """The netlink socket that Diagnosis works on, of the network namespace that we are in; None where the
     kernel does not answer. Needs no right. There must be a listener of IPv4 in it, to ask for."""
+    if not system.LINUX:
+        return None
     try:
         wire = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, SOCK_DIAG)
     except OSError:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from telepresence_py.isolation.mounts import FUSE_DEVICE
+from telepresence_py import system
+from telepresence_py.isolation.contract import FUSE_DEVICE
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class HostFacts:
 def gather() -> HostFacts:
     """Reads files below /proc and /run only; changes nothing."""
     return HostFacts(
-        platform=sys.platform,
+        platform=system.PLATFORM,
         kernel=os.uname().release,
         user_id=os.geteuid(),
         max_user_namespaces=_number("/proc/sys/user/max_user_namespaces"),

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from telepresence_py.isolation.contract import FUSE_DEVICE
 from telepresence_py.isolation.graft import (
     Cover,
     Found,
@@ -36,7 +37,6 @@ from telepresence_py.process.kernel import (
 )
 
 _OURS = MS_NOSUID | MS_NODEV
-FUSE_DEVICE = "/dev/fuse"
 _STAGE = "/sys"  # a directory that exists everywhere; covered for moments only
 _OLD_ROOT = "/.telepresence-old-root"
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import trio
 
+from telepresence_py import system
 from telepresence_py.isolation.contract import ROOT
 from telepresence_py.isolation.diagnosis import Diagnosis, open_wire
 from telepresence_py.isolation.facts import laptop_file
@@ -26,10 +27,14 @@ from telepresence_py.isolation.prefix_link import VOLUMES, linked
 from telepresence_py.isolation.steps import Step, taking
 from telepresence_py.model.world import FILE_MODE, NetworkView
 from telepresence_py.process.records import runtime_directory
+from telepresence_py.system import tcp_socket
 
 USER = "telepresence"
 _NO_PROXY = "localhost,127.0.0.1,::1"
 _BACKLOG = 1024
+
+
+Look = Callable[[], dict[int, frozenset[str]]]
 
 
 class BesideCli:
@@ -47,7 +52,12 @@ class BesideCli:
     shares_localhost = True
 
     def __init__(
-        self, listener: socket.socket, diagnosis: Diagnosis | None, root: str, directories: Mapping[str, int]
+        self,
+        listener: socket.socket,
+        diagnosis: Diagnosis | None,
+        root: str,
+        directories: Mapping[str, int],
+        look: Look,
     ) -> None:
         self.lost = trio.Event()
         self.proxies = (listener,)
@@ -58,15 +68,16 @@ class BesideCli:
         self.variables: Mapping[str, str] = proxy_variables(port, self.proxy_secret) | (
             {ROOT: root} if root else {}
         )
-        self._others = {port: frozenset({"127.0.0.1"})} | _listening()
+        self._look = look
+        self._others = {port: frozenset({"127.0.0.1"})} | look()
 
     async def socket(self, family: int) -> socket.socket:
-        return socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        return tcp_socket(family)
 
     def listening_ports(self) -> dict[int, frozenset[str]]:
         """Of the whole laptop, but for what was listened on before the child, for as long as it is: no client
         of the cluster may come out at another program."""
-        found = _listening()
+        found = self._look()
         self._others = {port: at for port, at in self._others.items() if port in found}
         return {port: at for port, at in found.items() if port not in self._others}
 
@@ -97,7 +108,8 @@ async def enter(view: NetworkView, notice: Callable[[str], None]) -> AsyncIterat
         wire = open_wire()
         if wire is not None:
             stack.enter_context(wire)
-        yield BesideCli(listener, None if wire is None else Diagnosis(wire), root, directories)
+        diagnosis = None if wire is None else Diagnosis(wire)
+        yield BesideCli(listener, diagnosis, root, directories, _looking(stack))
 
 
 def proxy_variables(port: int, secret: str) -> dict[str, str]:
@@ -113,6 +125,18 @@ def proxy_variables(port: int, secret: str) -> dict[str, str]:
         "NO_PROXY": _NO_PROXY,
     }
     return values | {name.lower(): value for name, value in values.items()}
+
+
+def _looking(stack: ExitStack) -> Look:
+    """How to see on which ports somebody listens: with Linux anybody, elsewhere this user; until `stack` is
+    left."""
+    if system.LINUX:
+        return _listening
+    from telepresence_py.process import neutral
+
+    seen = neutral.Seen(neutral.listening_ports)
+    stack.callback(seen.close)
+    return seen
 
 
 def _listening() -> dict[int, frozenset[str]]:

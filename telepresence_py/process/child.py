@@ -17,6 +17,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
+from telepresence_py import system
 from telepresence_py.model.errors import (
     CommandNotExecutable,
     CommandNotFound,
@@ -85,6 +86,8 @@ class Child:
 
     def has_news(self) -> bool:
         """Whether `poll` would tell something."""
+        if not system.LINUX:
+            raise NotImplementedError
         options = os.WEXITED | os.WSTOPPED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self.pid, options) is not None
 
@@ -107,6 +110,8 @@ def start_child(spec: ChildSpec) -> Child:
     Must be called by the main thread: the child dies when the thread that called this does. Raises
     CommandNotFound, CommandNotExecutable, or PreconditionFailed when a namespace cannot be joined.
     """
+    if not system.LINUX:
+        raise NotImplementedError
     reading, writing = os.pipe2(os.O_CLOEXEC)
     missed = signal.sigpending()
     handing = _handing_over(spec)
@@ -120,7 +125,10 @@ def start_child(spec: ChildSpec) -> Child:
         said = _heard(pipe, handing)
     if "failed" in said:
         _reap(said)
-        raise _start_error(spec.command[0], said)
+        number, reason = int(str(said["errno"])), str(said["reason"])
+        if said["failed"] == "join":
+            raise PreconditionFailed(f"the child could not enter the session's namespaces: {reason}")
+        raise start_error(spec.command[0], number, reason)
     if not isinstance(pid := said.get("pid"), int):
         raise InternalError("the process that should have become the command ended without a word")
     return Child(pid, str(said.get("directory", "/")))
@@ -154,10 +162,8 @@ def _reap(said: dict[str, object]) -> None:
         os.waitpid(pid, 0)
 
 
-def _start_error(word: str, said: dict[str, object]) -> TelepresenceError:
-    number, reason = int(str(said["errno"])), str(said["reason"])
-    if said["failed"] == "join":
-        return PreconditionFailed(f"the child could not enter the session's namespaces: {reason}")
+def start_error(word: str, number: int, reason: str) -> TelepresenceError:
+    """What to raise when the command could not be executed, for an errno and what it means."""
     if number in (errno.ENOENT, errno.ENOTDIR):
         return CommandNotFound(not_found(word))
     return CommandNotExecutable(not_executable(word, reason))

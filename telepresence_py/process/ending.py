@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import NoReturn
 
+from telepresence_py import system
 from telepresence_py.process import kernel
 
 _PR_SET_DUMPABLE = 4
@@ -18,7 +19,13 @@ def end_by_signal(number: int) -> NoReturn:
     A shell tells 128 + n of this and of such an exit code alike, but only an end by signal makes it repair
     the terminal's modes, and a script or a `make` end with the step that ^C ended. sudo ends so too.
     """
-    kernel.prctl(_PR_SET_DUMPABLE, 0)  # if anybody has dumped core, the child has
+    # if anybody has dumped core, the child has
+    if system.LINUX:
+        kernel.prctl(_PR_SET_DUMPABLE, 0)
+    else:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if number != signal.SIGKILL:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})

@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from telepresence_py import system
 from telepresence_py.process import kernel
 from telepresence_py.process.child import Child, ChildSpec, Exited, Stopped, start_child
 from telepresence_py.process.kernel import SignalReceived
 from telepresence_py.process.terminal import Terminal
 from telepresence_py.process.witness import Witness
+
+if TYPE_CHECKING:
+    from telepresence_py.process.neutral import Keeper
+    from telepresence_py.process.neutral_signals import AskedWitness, HandledSignals
 
 _FORWARDED = frozenset(
     {
@@ -37,6 +42,7 @@ _FORWARDED = frozenset(
 )
 # a background CLI must neither stop when it prints nor when it gives the terminal away
 _UNHEEDED = frozenset({signal.SIGTTIN, signal.SIGTTOU})
+_TYPED = frozenset({signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGWINCH})
 
 
 class SignalInbox:
@@ -47,20 +53,26 @@ class SignalInbox:
 
     def __enter__(self) -> Self:
         self.caller_mask = frozenset(signal.pthread_sigmask(signal.SIG_BLOCK, _UNHEEDED))
-        self._fd = kernel.signalfd(_FORWARDED | {signal.SIGCHLD})
+        self._source: kernel.SignalSource | HandledSignals
+        if system.LINUX:
+            self._source = kernel.SignalSource(_FORWARDED | {signal.SIGCHLD})
+        else:
+            from telepresence_py.process.neutral_signals import HandledSignals
+
+            self._source = HandledSignals(_FORWARDED | {signal.SIGCHLD})
         return self
 
     def __exit__(self, *_error: object) -> None:
         # what arrived last must not kill us now that all is done
         self.read()
-        os.close(self._fd)
+        self._source.close()
         signal.pthread_sigmask(signal.SIG_SETMASK, self.caller_mask)
 
     def fileno(self) -> int:
-        return self._fd
+        return self._source.fileno()
 
     def read(self) -> list[SignalReceived]:
-        return kernel.read_signals(self._fd)
+        return self._source.read()
 
 
 class Job:
@@ -73,7 +85,9 @@ class Job:
     def __init__(self, spec: ChildSpec) -> None:
         self._spec = spec
         self._terminal = Terminal()
-        self._witness = Witness()
+        self._witness = _witness()
+        self._keeper: Keeper | None = None
+        self._last: tuple[SignalReceived, bool] | None = None
         self._status: int | None = None
         self.stops = 0
 
@@ -82,17 +96,27 @@ class Job:
         self._terminal.__enter__()
         self._had_foreground = self._terminal.is_ours
         try:
-            self.child: Child = start_child(self._spec)
+            self.child = self._start()
         except BaseException:
             self._terminal.__exit__()
             self._witness.__exit__()
             raise
         return self
 
+    def _start(self) -> Child:
+        if system.LINUX:
+            return start_child(self._spec)
+        from telepresence_py.process import neutral
+
+        child, self._keeper = neutral.start_child(self._spec)
+        return child
+
     def __exit__(self, *_error: object) -> None:
         if self._status is None:
             self.child.send(signal.SIGKILL)
             os.waitpid(self.child.pid, 0)
+        if self._keeper is not None:
+            self._keeper.close()
         self._terminal.__exit__()
         self._witness.__exit__()
 
@@ -103,8 +127,14 @@ class Job:
         if received.number == signal.SIGCONT and self._terminal.is_there:
             if not self._in_our_group():
                 self._continue_group()
-        elif not (was_typed(received) or self._has_it_already(received.number)):
+        elif not (self.was_typed(received) or self._has_it_already(received)):
             self.child.send(received.number)
+
+    def was_typed(self, received: SignalReceived) -> bool:
+        """Whether the terminal sent it (^C, ^\\, ^Z, a new window size), as far as this system tells."""
+        if system.LINUX:
+            return received.code > 0 and received.number not in (signal.SIGHUP, signal.SIGCONT)
+        return received.number in _TYPED and self._terminal.is_ours and self._group_got(received)
 
     def terminate(self, number: int) -> None:
         """End the child: the signal, and SIGCONT so that a stopped one can obey."""
@@ -129,8 +159,14 @@ class Job:
     def _in_our_group(self) -> bool:
         return self.child.group() == os.getpgrp()
 
-    def _has_it_already(self, number: int) -> bool:
-        return self._in_our_group() and self._witness.also_got(number)
+    def _has_it_already(self, received: SignalReceived) -> bool:
+        return self._in_our_group() and self._group_got(received)
+
+    def _group_got(self, received: SignalReceived) -> bool:
+        """The witness can be asked once for each."""
+        if self._last is None or self._last[0] is not received:
+            self._last = received, self._witness.also_got(received.number)
+        return self._last[1]
 
     def _continue_group(self) -> None:
         """`fg` of a child that leads a group of its own: the shell gave the terminal to ours."""
@@ -155,13 +191,21 @@ class Job:
             self._terminal.set_foreground(os.getpgrp())
 
 
-def was_typed(received: SignalReceived) -> bool:
-    """Whether the terminal sent it (^C, ^\\, ^Z, a new window size)."""
-    return received.code > 0 and received.number not in (signal.SIGHUP, signal.SIGCONT)
+def _witness() -> Witness | AskedWitness:
+    if system.LINUX:
+        return Witness()
+    from telepresence_py.process.neutral_signals import AskedWitness
+
+    return AskedWitness()
 
 
 def stop_self(number: int) -> None:
     """Stop this process by the signal, whatever is blocked; returns when it was continued."""
+    if not system.LINUX:
+        from telepresence_py.process import neutral_signals
+
+        neutral_signals.stop_self(number)
+        return
     # sent while still blocked, it merges with one that is pending already: one stop, not two
     os.kill(os.getpid(), number)
     blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})

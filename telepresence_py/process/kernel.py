@@ -189,6 +189,22 @@ def read_signals(fd: int) -> list[SignalReceived]:
             received.append(SignalReceived(number, code, pid, uid, status))
 
 
+class SignalSource:
+    """A `signalfd` of the signals, which are blocked by it, until `close`."""
+
+    def __init__(self, signals: Iterable[int]) -> None:
+        self._fd = signalfd(signals)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def read(self) -> list[SignalReceived]:
+        return read_signals(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
 def timerfd() -> int:
     """A timer of CLOCK_MONOTONIC as a descriptor that is readable once it is due (timerfd_create(2)).
 

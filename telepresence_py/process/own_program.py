@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
+
+from telepresence_py.process.ends import end_of
 
 
 class OwnProgram:
-    """A child of ours. `descriptor` (a pidfd) is readable once it ended; then `finish` must be called."""
+    """A child of ours. `descriptor` is readable once it ended; then `finish` must be called."""
 
     def __init__(self, pid: int, process: subprocess.Popen[bytes] | None = None) -> None:
         self._process = process
+        self._end = end_of(pid)
         self.pid = pid
-        self.descriptor = os.pidfd_open(pid)
+        self.descriptor = self._end.fileno()
 
     def kill(self) -> None:
         """SIGKILL, if it still runs."""
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.descriptor, signal.SIGKILL)
+        self._end.send(signal.SIGKILL)
 
     def finish(self) -> int:
         """Reap it and close the descriptor; blocks while it runs. Returns the status as subprocess does."""
+        status = self._end.reap()
         if self._process is not None:
-            status = self._process.wait()
-        else:
-            status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        os.close(self.descriptor)
+            self._process.returncode = status  # else it would wait for a process that may be another's by now
         return status
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
-import select
+import selectors
 import signal
 import termios
 import time
@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Self
 
 from telepresence_py.model.plugin import Failure, Interaction, PluginCall, PluginEnd
+from telepresence_py.process.ends import End, end_of
 
 PATIENCE_SECONDS = 120.0
 """For a plugin without a terminal; some of them wait for a login in the browser."""
@@ -39,11 +40,12 @@ class PluginRun:
         self._deadline = None if self.interactive else time.monotonic() + patience
         self._failure: Failure | None = None
         self._heard: dict[int, bytes] = {}
-        self._stdout = self._stderr = self._pid = self._pidfd = -1
+        self._stdout = self._stderr = self._pid = -1
+        self._end: End | None = None
         self._status: int | None = None
 
     def __enter__(self) -> Self:
-        self._poll = select.epoll()
+        self._poll = selectors.DefaultSelector()
         self._restore_terminal = _terminal_keeper() if self.interactive else lambda: None
         if self._call.interaction is Interaction.ALWAYS and not self.interactive:
             self._failure = Failure.NO_TERMINAL
@@ -57,14 +59,13 @@ class PluginRun:
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._pid > 0 and self._status is None:
+        if self._end is not None and self._status is None:
             self._kill(signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+            self._end.reap()
         self._restore_terminal()
         self._poll.close()
-        for descriptor in (self._pidfd, *self._heard):
-            if descriptor >= 0:
-                os.close(descriptor)
+        for descriptor in self._heard:
+            os.close(descriptor)
 
     def fileno(self) -> int:
         return self._poll.fileno()
@@ -85,11 +86,11 @@ class PluginRun:
         """Take what there is, waiting up to `seconds` for it (None: for ever); the end if it came."""
         if self._failure is not None:
             return PluginEnd(failure=self._failure)
-        for descriptor, _event in self._poll.poll(seconds):
-            if descriptor == self._pidfd:
-                self._ended()
+        for key, _events in self._poll.select(seconds):
+            if key.fileobj is self._end:
+                self._ended(self._end)
             else:
-                self._read(descriptor)
+                self._read(key.fd)
         if self._status is not None:
             complaint = self._heard.get(self._stderr, b"")[-_MOST_COMPLAINT:].decode(errors="replace")
             output = self._heard[self._stdout].decode(errors="replace")
@@ -99,7 +100,7 @@ class PluginRun:
         return None
 
     def _start(self) -> None:
-        read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        read_end, write_end = os.pipe()
         self._take(read_end)
         self._stdout = read_end
         actions: list[Any] = [(os.POSIX_SPAWN_DUP2, write_end, 1)]
@@ -107,7 +108,7 @@ class PluginRun:
         if not self.interactive:
             actions.append((os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0))
         if self._aside:
-            self._stderr, error_end = os.pipe2(os.O_CLOEXEC)
+            self._stderr, error_end = os.pipe()
             self._take(self._stderr)
             ends.append(error_end)
             actions.append((os.POSIX_SPAWN_DUP2, error_end, 2))
@@ -128,13 +129,13 @@ class PluginRun:
         finally:
             for end in ends:
                 os.close(end)
-        self._pidfd = os.pidfd_open(self._pid)
-        self._poll.register(self._pidfd, select.EPOLLIN)
+        self._end = end_of(self._pid)
+        self._poll.register(self._end, selectors.EVENT_READ)
 
     def _take(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self._heard[descriptor] = b""
-        self._poll.register(descriptor, select.EPOLLIN)
+        self._poll.register(descriptor, selectors.EVENT_READ)
 
     def _read(self, descriptor: int) -> None:
         try:
@@ -145,13 +146,14 @@ class PluginRun:
         if not data:
             self._poll.unregister(descriptor)
 
-    def _ended(self) -> None:
+    def _ended(self, end: End) -> None:
         """What it left in the pipes is its answer; who else may hold them open is not waited for."""
         for descriptor in self._heard:
             with suppress(BlockingIOError):
                 while data := os.read(descriptor, 65536):
                     self._heard[descriptor] = (self._heard[descriptor] + data)[:_MOST_OUTPUT]
-        self._status = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        self._poll.unregister(end)
+        self._status = end.reap()
 
     def _kill(self, number: int) -> None:
         with suppress(ProcessLookupError):

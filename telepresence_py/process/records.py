@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from telepresence_py import system
 from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.model.records import SessionRecord
 
@@ -37,7 +38,12 @@ def runtime_directory() -> Path:
 
 
 def process_start(pid: int) -> int | None:
-    """When the process began, in clock ticks since boot (field 22 of /proc/<pid>/stat); None if gone."""
+    """When the process began, in clock ticks since boot (field 22 of /proc/<pid>/stat), without Linux as
+    `neutral` tells it; None if gone."""
+    if not system.LINUX:
+        from telepresence_py.process import neutral
+
+        return neutral.process_start(pid)
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

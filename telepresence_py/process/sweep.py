@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NoReturn
 
+from telepresence_py import system
 from telepresence_py.process import kernel
 from telepresence_py.process.child import NAMESPACES
 
@@ -51,7 +52,7 @@ def start_sweep(namespaces: Mapping[str, int], grace_seconds: float = GRACE_SECO
     `namespaces` as in ChildSpec; without a pid namespace there is nothing to do. Call it when the child was
     waited for.
     """
-    if "pid" not in namespaces:
+    if not system.LINUX or "pid" not in namespaces:
         return Sweep(0)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     outside = os.stat(_PID_NAMESPACE).st_ino

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from telepresence_py import system
 from telepresence_py.process.kernel import die_with_parent
 from telepresence_py.process.watching import Changed, Said, WatchFailed, Watching, encode
 
@@ -150,7 +151,8 @@ def _uninteresting() -> Callable[[str], bool]:
 
 def main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as line:
-        die_with_parent()
+        if system.LINUX:
+            die_with_parent()  # else the end of the line, which is the CLI's, too, tells of it
         with line.makefile("rb") as request:
             if not (paths := request.readline()):
                 return  # the CLI was gone before we could ask to die with it

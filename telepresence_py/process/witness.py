@@ -16,6 +16,7 @@ import socket
 import time
 from typing import Self
 
+from telepresence_py import system
 from telepresence_py.model.errors import PreconditionFailed
 
 _SHELL = "/bin/sh"
@@ -57,6 +58,8 @@ class Witness:
         return bool(int(pending, 16) >> (number - 1) & 1)
 
     def _is_dead(self) -> bool:
+        if not system.LINUX:
+            raise NotImplementedError
         return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _forgets(self, number: int) -> bool:
@@ -72,7 +75,7 @@ class Witness:
         self._line.settimeout(_ANSWER_SECONDS)
         ends = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), number) for number in (0, 1)]
         # nothing of the CLI's stays open: a reader of its pipes must see their end
-        others = [(os.POSIX_SPAWN_CLOSE, each) for each in _inheritable() if each > 1]
+        others = [(os.POSIX_SPAWN_CLOSE, each) for each in inheritable() if each > 1]
         with theirs:
             try:
                 self._pid = os.posix_spawn(
@@ -94,10 +97,13 @@ class Witness:
         os.waitpid(self._pid, 0)
 
 
-def _inheritable() -> list[int]:
-    """Open descriptors that a program which we start would get; those of Python's own making are not."""
+def inheritable(listing: str = "/proc/self/fd") -> list[int]:
+    """Open descriptors that a program which we start would get; those of Python's own making are not.
+
+    `listing` is the directory of those that are open: other systems have /dev/fd.
+    """
     found = []
-    for each in map(int, os.listdir("/proc/self/fd")):
+    for each in map(int, os.listdir(listing)):
         try:
             if os.get_inheritable(each):
                 found.append(each)

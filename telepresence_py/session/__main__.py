@@ -20,6 +20,7 @@ put_off(SELDOM_USED)  # before trio asks for them
 
 import trio  # noqa: E402
 
+from telepresence_py import system  # noqa: E402
 from telepresence_py.model.door import Ended, Failed, Run, Swap  # noqa: E402
 from telepresence_py.model.errors import InternalError, TelepresenceError  # noqa: E402
 from telepresence_py.process.kernel import settle_heap  # noqa: E402
@@ -29,6 +30,7 @@ from telepresence_py.session.swap import swap  # noqa: E402
 from telepresence_py.tunnel import bridge  # noqa: E402
 
 _log = logging.getLogger("telepresence_py.session")
+_OPEN_MAX = 10240
 
 
 def main() -> None:
@@ -44,6 +46,10 @@ def main() -> None:
 def _raise_descriptor_limit() -> None:
     """Each relayed connection is one descriptor; soft limits of 1024 are for programs that use select(2)."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if not system.LINUX:
+        # macOS says "infinite" and means its OPEN_MAX, see getrlimit(2) there
+        hard = _OPEN_MAX if hard == resource.RLIM_INFINITY else min(hard, _OPEN_MAX)
+        hard = max(hard, _soft)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from integration.support.elsewhere import write_launcher
 from tests.fakes.terminal import DEADLINE_SECONDS, Person
 
 CLI = str(Path(__file__).with_name("cli.py"))
@@ -37,11 +38,16 @@ class Swapping:
         }
         self.ignored: tuple[str, ...] = ()
         """Names of signals that the caller of the CLI ignores, as nohup does."""
+        self.python = sys.executable
         self._started: list[subprocess.Popen[str]] = []
         self.logs = runtime / "telepresence-py"
 
+    def go_elsewhere(self) -> None:
+        """Have it run as on a system that is not Linux."""
+        self.python = write_launcher(self.directory, self.python)
+
     def words(self, *command: str, options: Sequence[str] = ()) -> list[str]:
-        words = [sys.executable, CLI, *self.opening, *options, "--", *command]
+        words = [self.python, CLI, *self.opening, *options, "--", *command]
         if not self.ignored:
             return words
         return ["sh", "-c", f'trap "" {" ".join(self.ignored)}; exec "$@"', "sh", *words]

@@ -30,10 +30,13 @@ def swapping(tmp_path):
     return Swapping(tmp_path)
 
 
-@pytest.fixture(params=[False, True], ids=["plain", "namespaces"])
-def script(request):
-    """With real namespaces the child's own pid namespace cannot name the terminal's process groups."""
-    return {"namespaces": request.param}
+@pytest.fixture(params=["plain", "namespaces", "elsewhere"])
+def script(request, swapping):
+    """With real namespaces the child's own pid namespace cannot name the terminal's process groups. Elsewhere
+    is where there is no Linux."""
+    if request.param == "elsewhere":
+        swapping.go_elsewhere()
+    return {"namespaces": request.param == "namespaces"}
 
 
 def shell(swapping: Swapping) -> Person:
@@ -279,8 +282,8 @@ def _state(pid):
 def _holds_stops_back(person):
     """Just continued, the CLI may be stopped by ^Z at once, before the child is: wait until it cannot."""
     with open(f"/proc/{_leader(person)}/status") as status:
-        blocked = next(line.split()[1] for line in status if line.startswith("SigBlk"))
-    return bool(int(blocked, 16) & 1 << (signal.SIGTSTP - 1))
+        held = [line.split()[1] for line in status if line.startswith(("SigBlk", "SigCgt"))]
+    return any(int(signals, 16) & 1 << (signal.SIGTSTP - 1) for signals in held)
 
 
 def _running(command, swapping):

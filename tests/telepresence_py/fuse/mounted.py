@@ -13,9 +13,9 @@ import pytest
 import trio
 
 from telepresence_py.isolation import userns
+from telepresence_py.isolation.contract import FUSE_DEVICE
 from telepresence_py.isolation.facts import no_live_volumes
 from telepresence_py.isolation.inside import Inside
-from telepresence_py.isolation.mounts import FUSE_DEVICE
 from telepresence_py.model.network import Mount
 from telepresence_py.session.live_volumes import LiveVolumes, open_live
 from telepresence_py.tunnel import bridge
