@@ -112,9 +112,8 @@ def in_place(namespaces: MakeNamespace, user: PlainUser, sidecar_image: None) ->
             laptop = product.directory / "laptop"
             program = product.source("integration/probe/volumes.py")
             volumes = ("--volume", "/srv/copied=copy", "--volume", "/srv/off=off")
-            ended = product.run(
-                "swap", "keeper:main", "--ready", "now", *volumes, "--", product.python, program, str(laptop)
-            )
+            child = ("--", product.python, program, str(laptop))
+            ended = product.run("swap", "keeper:main", "--ready", "now", *volumes, *child, seconds=180)
             assert ended.code == 0, ended.err
             assert_restored(before)
             yield InPlace(namespace, json.loads(ended.out), ended.err)
@@ -174,6 +173,17 @@ def test_a_large_file_is_the_same_by_another_mount(in_place: InPlace) -> None:
 def test_what_is_made_has_the_childs_umask_and_the_pods_owner(in_place: InPlace) -> None:
     assert in_place.found["mode"] == "0o640"
     assert in_place.in_pod("stat -c '%a %u' /srv/data/mode").strip() == "640 10001"
+
+
+def test_a_shell_writes_and_appends(in_place: InPlace) -> None:
+    assert in_place.found["shell"] == ""
+    assert in_place.in_pod("cat /srv/data/shell") == "one\ntwo\n"
+
+
+def test_the_space_of_a_claim_is_that_which_the_pod_is_told(in_place: InPlace) -> None:
+    program = "import os; s = os.statvfs('/srv/data'); print(s.f_frsize * s.f_blocks, s.f_namemax)"
+    told = in_place.in_pod(f'python3 -c "{program}"').split()
+    assert in_place.found["space"] == [int(each) for each in told]
 
 
 def test_what_was_written_last_is_there_when_the_original_is_back(in_place: InPlace) -> None:

@@ -131,7 +131,9 @@ def look(laptop: Path) -> dict[str, Any]:
         for _ in range(20):
             file.write(os.urandom(1 << 20))
     found["large"] = run("cmp", str(DATA / "large"), str(FROZEN / "large"))
-    found["space"] = os.statvfs(DATA).f_blocks > 0
+    space = os.statvfs(DATA)
+    found["space"] = [space.f_frsize * space.f_blocks, space.f_namemax]
+    found["shell"] = run("sh", "-ec", f"cd {DATA}; echo one >shell; echo two >>shell; test -s shell")
     (COPIED / "mine").write_text("only here")
     found["copied"] = [(COPIED / "filled" / "file").read_text(), (DATA / "mine").exists()]
     found["off"] = OFF.exists()
