@@ -158,6 +158,31 @@ def test_a_laptop_that_sleeps_goes_on_where_it_was(linked: Linked) -> None:
         wait_until(lambda: len(set(linked.told())) == 1, PATIENCE, "it is told as it ends, if it was told")
 
 
+def test_status_tells_of_each_pod_how_its_link_is(linked: Linked) -> None:
+    def links() -> list[dict[str, Any]]:
+        told = linked.product.run("status", "--output", "json")
+        assert told.code == 0, told.err
+        (session,) = json.loads(told.out)
+        pods = {pod["metadata"]["name"] for pod in sidecar_pods(linked.namespace, "linked")}
+        assert {pod["pod"] for pod in session["pods"]} == pods
+        return [pod["link"] for pod in session["pods"]]
+
+    def states() -> set[str]:
+        return {link["state"] for link in links()}
+
+    with flowing(linked):
+        before = links()
+        assert sum(link["connections"] for link in before) >= len(linked.ends), before
+        with linked.outage():
+            linked.break_down()
+            wait_until(lambda: states() == {"down"}, PATIENCE, "it tells that all are down")
+            linked.link.accept()
+        wait_until(lambda: states() == {"up"}, PATIENCE, "it tells that all are up", seen=links)
+        after = links()
+        assert all(now["reconnects"] > then["reconnects"] for now, then in zip(after, before, strict=True))
+        assert min(link["received"] for link in after) > 0
+
+
 # -- memory ----------------------------------------------------------------------------------------------
 
 

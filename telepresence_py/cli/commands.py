@@ -75,6 +75,19 @@ def list_(output: str, **options: Any) -> None:
 
 
 @cli.command(context_settings=CONTEXT_SETTINGS)
+@click.argument("session", required=False)
+@click.option("--watch", is_flag=True, help="Again each second, until ^C.")
+@click.option("--output", "-o", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@output_options
+def status(session: str | None, watch: bool, output: str, **options: Any) -> None:
+    """Links and connections of the sessions on this machine, or of one; the cluster is not asked."""
+    with screen_for(options):
+        from telepresence_py.cli.status import show_status
+
+        show_status(session, as_json=output == "json", watch=watch)
+
+
+@cli.command(context_settings=CONTEXT_SETTINGS)
 @click.argument("target", required=False, metavar="[KIND/NAME]")
 @click.option("--all", "everything", is_flag=True, help="Whatever sessions left in this namespace.")
 @click.option("--force", is_flag=True, help="Also end a session that is alive.")

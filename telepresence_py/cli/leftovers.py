@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
 import click
 import trio
 
 from telepresence_py.cli.render import Screen
+from telepresence_py.cli.tables import table
 from telepresence_py.cluster.client import open_cluster
 from telepresence_py.model.errors import PreconditionFailed, TelepresenceError
 from telepresence_py.model.events import Event, Report
@@ -41,9 +41,9 @@ def show_sessions(choice: ClusterChoice, as_json: bool) -> None:
             json.dumps({"sessions": [asdict(record) for record in sessions], "pods": shown_pods}, indent=2)
         )
     else:
-        _show_table("Sessions on this machine", _SESSION_COLUMNS, map(_session_row, sessions))
+        click.echo(table("Sessions on this machine", _SESSION_COLUMNS, map(_session_row, sessions)))
         if pods is not None:
-            _show_table(f"Sidecar pods in namespace {namespace}", _POD_COLUMNS, map(_pod_row, pods))
+            click.echo(table(f"Sidecar pods in namespace {namespace}", _POD_COLUMNS, map(_pod_row, pods)))
     if refused is not None:
         sys.stdout.flush()
         raise refused
@@ -112,16 +112,3 @@ def _session_row(record: SessionRecord) -> tuple[str, ...]:
 
 def _pod_row(pod: Leftover) -> tuple[str, ...]:
     return (pod.pod_name, pod.workload, pod.state, pod.holder, pod.since, pod.session)
-
-
-def _show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    lines = list(rows)
-    if not lines:
-        click.echo(f"{title}: none")
-        return
-    widths = [max(map(len, column)) for column in zip(columns, *lines, strict=True)]
-    click.echo(f"{title}:")
-    for line in (columns, *lines):
-        click.echo(
-            "  " + "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
-        )

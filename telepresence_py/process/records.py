@@ -65,6 +65,11 @@ def write_record(directory: Path, record: SessionRecord) -> Path:
     return path
 
 
+def socket_path(directory: Path, session: str) -> Path:
+    """Where that session answers questions."""
+    return directory / f"{session}.sock"
+
+
 def live_sessions(directory: Path) -> list[SessionRecord]:
     """Records whose process lives, oldest first; those of dead processes are removed on the way."""
     records = []
@@ -77,4 +82,5 @@ def live_sessions(directory: Path) -> list[SessionRecord]:
             records.append(record)
         else:
             path.unlink(missing_ok=True)
+            socket_path(directory, record.session).unlink(missing_ok=True)
     return sorted(records, key=lambda record: record.since)

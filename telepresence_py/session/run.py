@@ -30,6 +30,7 @@ from telepresence_py.session.rehearsal import Admission
 from telepresence_py.session.run_plan import RunPlan, plan_run
 from telepresence_py.session.stage import Stage, announce
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
+from telepresence_py.session.visitors import receive_visitors
 from telepresence_py.session.volume_wishes import require_volumes, wishes
 from telepresence_py.tunnel.keys import SessionKey
 
@@ -53,7 +54,7 @@ async def run(door: Door, intent: RunIntent) -> None:
         # until here nothing was touched
         with (
             taken_ports(intent.localhost.published) as taken,
-            recorded(identity, cluster, plan.workload, intent.command),
+            recorded(identity, cluster, plan.workload, intent.command) as record,
         ):
             async with trio.open_nursery() as nursery:
                 async with hold_own_pod(nursery, cluster, plan, admission, report) as pod:
@@ -61,6 +62,7 @@ async def run(door: Door, intent: RunIntent) -> None:
                         nursery, (pod.sidecar,), key, intent.grace_seconds, report
                     ) as tunnels:
                         report(Event("connected", f"Connected to {plan.name}"))
+                        nursery.start_soon(receive_visitors, record, tunnels)
                         announce(tunnels, report)
                         await _live_in(door, intent, plan, taken, pod, tunnels)
                 nursery.cancel_scope.cancel()

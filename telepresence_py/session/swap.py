@@ -27,6 +27,7 @@ from telepresence_py.session.recording import recorded
 from telepresence_py.session.replicas import Replicas, hold_replicas
 from telepresence_py.session.stage import Stage, announce
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
+from telepresence_py.session.visitors import receive_visitors
 from telepresence_py.session.volume_wishes import require_volumes, wishes
 from telepresence_py.tunnel.keys import SessionKey
 
@@ -50,7 +51,7 @@ async def swap(door: Door, intent: SwapIntent) -> None:
         # until here nothing was touched
         with (
             taken_ports(intent.localhost.published) as taken,
-            recorded(identity, cluster, plan.workload, intent.command),
+            recorded(identity, cluster, plan.workload, intent.command) as record,
         ):
             async with trio.open_nursery() as nursery:
                 async with hold_replicas(nursery, cluster, plan, report) as replicas:
@@ -58,6 +59,7 @@ async def swap(door: Door, intent: SwapIntent) -> None:
                         nursery, replicas.members, key, intent.grace_seconds, report
                     ) as tunnels:
                         report(Event("connected", f"Connected to {_pods(replicas)}"))
+                        nursery.start_soon(receive_visitors, record, tunnels)
                         announce(tunnels, report)
                         try:
                             await _stand_in(door, intent, plan, taken, replicas, tunnels)

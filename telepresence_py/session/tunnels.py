@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
 from typing import NoReturn
@@ -51,6 +51,11 @@ class Tunnels:
         self._attach(tunnel)
         self._came.set()
         self._came = trio.Event()
+
+    @property
+    def by_pod(self) -> Mapping[str, Tunnel]:
+        """Of each pod's name its tunnel."""
+        return self._by_pod
 
     @property
     def members(self) -> tuple[Tunnel, ...]:

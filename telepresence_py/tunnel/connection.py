@@ -119,7 +119,7 @@ class _Client:
         greeting = self._hello.result()
         _check_protocol(greeting)
         facts, unserved = _parse(greeting)
-        self.tunnel.begin(self._mux, facts, unserved)
+        self.tunnel.begin(self._mux, facts, unserved, lambda: [line.link for line in self._lines])
         self.begun = True
         self._first.keep_up()
 

@@ -14,6 +14,7 @@ from typing import Protocol
 import trio
 
 from telepresence_py.model.network import PodFacts
+from telepresence_py.model.status import LinkStatus
 from telepresence_sidecar.contract.names import Inquiry
 from telepresence_sidecar.contract.remote_files import Request
 from telepresence_sidecar.contract.splice import Splice, reset
@@ -96,6 +97,9 @@ class Tunnel(Protocol):
     A fresh event takes its place when the link is back. Set for good once the tunnel is lost."""
     link_up: trio.Event
     """The opposite, a fresh event while the link is down; set for good as well once the tunnel is lost."""
+
+    def status(self) -> LinkStatus:
+        """How the link is, and what went over it so far."""
 
     def open(self, host: str, port: int, first: bytes = b"") -> MuxStream:
         """A TCP connection from the pod to host:port. Usable at once; `opened` tells how connect(2) went."""

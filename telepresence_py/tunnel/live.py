@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import trio
 
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.network import PodFacts
+from telepresence_py.model.status import LinkStatus
 from telepresence_py.tunnel.files import IncomingFiles
 from telepresence_py.tunnel.interface import DatagramFlow, OnConnection, PodFiles
 from telepresence_py.tunnel.operations import LiveOperations, operations_request
 from telepresence_sidecar.contract.frames import Kind, Opening
+from telepresence_sidecar.contract.link import Link
 from telepresence_sidecar.contract.messages import (
     Goodbye,
     HandedOver,
@@ -47,18 +49,40 @@ class LiveTunnel:
         self.link_down = trio.Event()
         self.unserved_ports: Mapping[str, str] = {}
         self._mux: Mux
+        self._links: Callable[[], Sequence[Link]] = tuple
         self._on_connection: OnConnection = lambda stream, port, peer: stream.refuse(errno.ECONNREFUSED)
         self._on_flow: OnConnection = lambda stream, port, peer: stream.refuse(errno.ECONNREFUSED)
         self._handed_over = trio.Event()
         self._goodbye = trio.Event()
 
-    def begin(self, mux: Mux, facts: PodFacts, unserved_ports: dict[str, str]) -> None:
-        self._mux = mux
+    def begin(
+        self,
+        mux: Mux,
+        facts: PodFacts,
+        unserved_ports: dict[str, str],
+        links: Callable[[], Sequence[Link]],
+    ) -> None:
+        """`links` tells those that carry the mux, its first one first."""
+        self._mux, self._links = mux, links
         self.facts = facts
         self.unserved_ports = unserved_ports
         mux.lost.add_done_callback(lambda _: self._ended())
 
     # --- the interface ---------------------------------------------------------------------------------
+
+    def status(self) -> LinkStatus:
+        links, now = self._links(), self._mux.loop.time()
+        state = "lost" if self.lost.is_set() else "down" if self.link_down.is_set() else "up"
+        return LinkStatus(
+            state=state,
+            round_trip=round(1000 * links[0].pace.round_trip, 3),
+            heard_before=round(now - max(link.last_heard for link in links), 3),
+            said_before=round(now - max(link.last_said for link in links), 3),
+            reconnects=sum(max(0, link.legs - 1) for link in links),
+            connections=self._mux.open_connections(),
+            received=sum(link.received for link in links),
+            sent=sum(link.sent for link in links),
+        )
 
     def open(self, host: str, port: int, first: bytes = b"") -> MuxStream:
         return self._mux.open(Opening(Kind.TCP, host, port), first)

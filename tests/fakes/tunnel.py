@@ -77,7 +77,7 @@ class FakePod:
         self._pair.on_laptop_link = lambda up: tunnel.on_link_up() if up else tunnel.on_link_down()
         if self._pair.laptop_link.up:
             tunnel.on_link_up()
-        tunnel.begin(self.laptop_mux, FACTS, {})
+        tunnel.begin(self.laptop_mux, FACTS, {}, lambda: [self._pair.laptop_link])
         return tunnel
 
     def arrive(self, port: int, taken: Callable[[MuxStream], None], peer: tuple[str, int]) -> None:

@@ -89,13 +89,14 @@ class Leg:
         loop = asyncio.get_running_loop()
         self.pipe = pipe
         self.reader = FrameReader()
-        self.last_heard = loop.time()
+        self.last_heard = self.last_said = loop.time()
         self.heartbeat = Heartbeat(self)
         self.begun: asyncio.Future[None] = loop.create_future()
         """Done when both ends know what to send."""
         self.ended: asyncio.Future[Exception | None] = loop.create_future()
         """Done when the pipe is lost or replaced, with the reason; the link may live on."""
         self._link = link
+        self._now = loop.time
 
     def feed(self, data: bytes | memoryview) -> None:
         self._link.fed(self, data)
@@ -108,11 +109,12 @@ class Leg:
 
     def write(self, *pieces: bytes | memoryview) -> None:
         """Of a pipe that is lost already we shall hear."""
+        self.last_said = self._now()
         with suppress(OSError):
             self.pipe.write(*pieces)
 
     def ping(self) -> None:
-        self.write(encode(FrameType.PING, 0, _STAMP.pack(asyncio.get_running_loop().time())))
+        self.write(encode(FrameType.PING, 0, _STAMP.pack(self._now())))
 
     def silent(self, reason: LinkSilent) -> None:
         self._link.leg_lost(self, reason)
@@ -138,6 +140,9 @@ class Link:
         self.received = 0
         """Bytes that have come, in whole frames."""
         self.up = False
+        self.legs = 0
+        """So many pipes have carried it, one after the other."""
+        self._last_heard = self._last_said = 0.0
         self.pace = Pace(0)
         self._on_up, self._on_down = on_up, on_down
         self._beside = beside
@@ -171,6 +176,16 @@ class Link:
     def kept(self) -> int:
         """Bytes that would have to be sent again."""
         return self.sent - self._kept_from
+
+    @property
+    def last_heard(self) -> float:
+        """When a byte last came, heartbeats too, by the loop's clock; 0 before the first."""
+        return self._last_heard if self._leg is None else self._leg.last_heard
+
+    @property
+    def last_said(self) -> float:
+        """The same of what went out."""
+        return self._last_said if self._leg is None else self._leg.last_said
 
     def attach(self, pipe: Pipe) -> Leg:
         """A pipe that was dialled with our claim; it carries as soon as the other end has said WELCOME."""
@@ -276,6 +291,7 @@ class Link:
         if leg is not self._leg:
             return
         was_up, self.up, self._leg = self.up, False, None
+        self._last_heard, self._last_said = leg.last_heard, leg.last_said
         self._behind.clear()
         leg.pipe.abort()
         self._end(leg, reason)
@@ -304,6 +320,7 @@ class Link:
         self._told = self.received
         self.pace = Pace(peer_has, None if self._beside is None else self._beside.pace)
         self.up = True
+        self.legs += 1
         leg.begun.set_result(None)
         leg.heartbeat.start()
         self._on_up()

@@ -15,6 +15,7 @@ from .frames import (
     DATAGRAM_KINDS,
     Frame,
     FrameType,
+    Kind,
     Opening,
     ProtocolError,
     decode_message,
@@ -73,6 +74,10 @@ class Mux:
         if first and not rides:
             stream.write(first)
         return stream
+
+    def open_connections(self) -> int:
+        """TCP connections in both directions; no datagrams, names or files."""
+        return sum(stream.opening.kind in (Kind.TCP, Kind.INBOUND) for stream in self._streams.values())
 
     def new_lane(self, wire: Wire) -> Lane:
         """For streams that send much, over `wire`, which carries it; they use it from `use` on."""
