@@ -33,6 +33,7 @@ class Program:
     cost: str
 
 
+PODMANS_LIBRARIES = ("libsubid4", "libgpgme11", "libdevmapper1.02.1", "libseccomp2", "libglib2.0-0")
 _NODE_18 = "process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)"
 PROGRAMS = {
     "java": Program(("javac", "--release", "11", "--version"), ("default-jdk-headless",), "250 MB, a minute"),
@@ -67,6 +68,16 @@ PROGRAMS = {
         ("sh", "-ec", "gunicorn --version; /usr/bin/python3 -c 'import websockets'"),
         ("gunicorn", "python3-websockets"),
         "2 MB, some seconds",
+    ),
+    # podman itself is unpacked beside the system, see containers.py
+    "what podman needs": Program(
+        (
+            "sh",
+            "-ec",
+            "for each in runc newuidmap busybox; do command -v $each; done; ls /lib/*/libsubid.so.4",
+        ),
+        ("runc", "uidmap", "busybox-static", "golang-github-containers-common", *PODMANS_LIBRARIES),
+        "20 MB, some seconds",
     ),
     # the one that the cluster was built with, unless there is one on the PATH
     "go": Program(("go", "version"), (), ""),

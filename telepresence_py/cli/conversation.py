@@ -37,6 +37,7 @@ from telepresence_py.model.door import (
     Swap,
 )
 from telepresence_py.model.errors import InternalError, PreconditionFailed, TelepresenceError
+from telepresence_py.model.events import Level
 from telepresence_py.model.plugin import PluginEnd
 from telepresence_py.process.child import ChildSpec
 from telepresence_py.process.command import check_command
@@ -58,7 +59,8 @@ def converse(opening: Opening, screen: Screen, again: Again = ONCE) -> int:
 
     Raises the TelepresenceError that ended the session, or that kept the command from being executed.
     """
-    check_command(opening.intent.command[0], os.environ.get("PATH", os.defpath))
+    for word in opening.intent.laptop_command[:1]:
+        check_command(word, os.environ.get("PATH", os.defpath))
     with SignalInbox() as inbox:
         session = start_session_process(runtime_directory())
         with closing(session.door):
@@ -164,15 +166,21 @@ class _Conversation:
             for descriptor in descriptors:
                 os.close(descriptor)
             return
-        self._children.begin(
-            ChildSpec(
-                command=self._opening.intent.command,
-                environment=request.environment,
-                directory=_working_directory(),
-                namespaces=dict(zip(request.namespaces, descriptors, strict=True)),
-                signal_mask=self._inbox.caller_mask,
-            )
+        spec = ChildSpec(
+            command=self._opening.intent.command,
+            environment=request.environment,
+            directory=_working_directory(),
+            namespaces=dict(zip(request.namespaces, descriptors, strict=True)),
+            signal_mask=self._inbox.caller_mask,
         )
+        image = self._opening.intent.container_image
+        if image is not None and request.container is not None:
+            from telepresence_py.cli.container import in_container, untold  # what few sessions need
+
+            for name in untold(spec.environment):
+                self._screen.say(f"{name} has several lines, and is left out of the container", Level.WARNING)
+            spec = in_container(spec, image, request.container)
+        self._children.begin(spec)
 
     def first_child_started(self, pid: int) -> None:
         self._session.door.send(ChildStarted(pid))

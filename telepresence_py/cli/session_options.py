@@ -9,6 +9,7 @@ import click
 
 from telepresence_py.cli.again_options import again_options
 from telepresence_py.cli.common import AnyCommand, cluster_choice, cluster_options, output_options
+from telepresence_py.cli.container_options import container_choice, container_options
 from telepresence_py.cli.environment import environment_choice, environment_options
 from telepresence_py.cli.localhost_options import localhost_choice, localhost_options
 from telepresence_py.cli.method_option import method_choice, method_option
@@ -21,7 +22,7 @@ def session_options(command: AnyCommand) -> AnyCommand:
     """All of them: also on another start, rules, cluster, environment, output; and the command behind."""
     command = click.argument("command", nargs=-1, metavar="-- COMMAND...")(command)
     command = rule_options(environment_options(localhost_options(cluster_options(output_options(command)))))
-    command = method_option(again_options(volume_options(command)))
+    command = container_options(method_option(again_options(volume_options(command))))
     for option in (
         click.option(
             "--ready",
@@ -49,9 +50,9 @@ def session_options(command: AnyCommand) -> AnyCommand:
 def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """The fields of every intent; BadUsage when a word is malformed. Without a command the shell is run."""
     rules, localhost = rules_choice(options), localhost_choice(options)
-    return {
+    method = method_choice(options["method"], rules, localhost)
+    fields = {
         "cluster": cluster_choice(options),
-        "command": command or (os.environ.get("SHELL") or "/bin/sh",),
         "holder": _holder(),
         "image": options["image"],
         "grace_seconds": parse_grace(options["grace"]),
@@ -60,10 +61,20 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         "environment": environment_choice(options),
         "rules": rules,
         "localhost": localhost,
-        "method": method_choice(options["method"], rules, localhost),
         "volumes": parse_volumes(options["volume"]),
         "prefix": parse_prefix(options["mount"]),
         "files": parse_files(options["file"]),
+    }
+    # last: it may build an image, for which all else must be right
+    unkept = [f"--{name}" for name in ("mount", "file") if options[name]]
+    image = container_choice(options["run_in"], options["build"], method, unkept)
+    if image is None:
+        command = command or (os.environ.get("SHELL") or "/bin/sh",)
+    return {
+        **fields,
+        "command": command,
+        "container_image": image,
+        "method": method if image is None else "podman",
     }
 
 

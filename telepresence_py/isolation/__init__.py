@@ -58,6 +58,14 @@ def _enter_redirect(
     return userns.enter(view._replace(redirected=True, held=False), notice, serve)
 
 
+def _enter_podman(
+    view: NetworkView, notice: Callable[[str], None], serve: Serve
+) -> AbstractAsyncContextManager[World]:
+    from telepresence_py.isolation import podman
+
+    return podman.enter(view, notice, serve)
+
+
 def _no_sudo(facts: HostFacts) -> str | None:
     from telepresence_py.isolation import sudo
 
@@ -99,6 +107,13 @@ METHODS: tuple[Method, ...] = (
             "the command's connect() succeeds at once, and what is refused shows as a reset after it",
             "the command's localhost is its own: a port on which it does not listen is not this laptop's",
         ),
+    ),
+    Method(
+        "podman",
+        "rootless podman's user namespace",
+        _not_linux,
+        _enter_podman,
+        ("the command is root inside, of podman's user namespace; outside, and to your files, it is you",),
     ),
     Method(
         "sudo",

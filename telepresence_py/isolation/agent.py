@@ -36,7 +36,11 @@ from telepresence_py.isolation.messages import (
     requested_family,
 )
 from telepresence_py.isolation.names import LAPTOP_RESOLVERS
-from telepresence_py.isolation.namespaces import enter_other_namespaces, enter_user_namespace
+from telepresence_py.isolation.namespaces import (
+    enter_made_namespace,
+    enter_other_namespaces,
+    enter_user_namespace,
+)
 from telepresence_py.isolation.placeholders import Placeholders
 from telepresence_py.isolation.steps import Refusal, Step, StepRefused, taking
 from telepresence_py.model.world import FILE_MODE, NetworkView
@@ -54,7 +58,7 @@ def run(control: socket.socket, is_raised: bool = False) -> NoReturn:
         os.umask(0o022)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
         ended = signalfd([signal.SIGTERM])
-        _set_up(control, _receive_view(control), placeholders, is_raised)
+        _set_up(control, *_receive_view(control), placeholders, is_raised)
         _serve(control, ended)
         end_others(_END_SECONDS)
         status = 0
@@ -74,22 +78,33 @@ def _say(control: socket.socket, packet: bytes) -> None:
         control.send(packet)
 
 
-def _receive_view(control: socket.socket) -> NetworkView:
-    _packet, (fd,), _flags, _address = socket.recv_fds(control, 16, 1)
+def _receive_view(control: socket.socket) -> tuple[NetworkView, int | None]:
+    """And the user namespace to be entered, where there is one already."""
+    _packet, (fd, *made), _flags, _address = socket.recv_fds(control, 16, 2)
     with open(fd, "rb") as file:
         file.seek(0)
-        return decode_view(file.read())
+        return decode_view(file.read()), made[0] if made else None
 
 
-def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholders, is_raised: bool) -> None:
-    """Make everything and hand it out. Only the first process returns."""
+def _set_up(
+    control: socket.socket,
+    view: NetworkView,
+    made: int | None,
+    placeholders: Placeholders,
+    is_raised: bool,
+) -> None:
+    """Make everything and hand it out; `made` is a user namespace. Only the first process returns."""
     # opened before anything is mounted over /proc, and still the laptop's: namespaces by pid are found in it
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
     targets, contents = graft.targets_of(view), {**view.files, **view.volume_files}
     found = mounts.find(target.path for target in targets)
-    plan = graft.plan(targets, found, mounts.existing_directories(LAPTOP_RESOLVERS))
+    hidden = () if view.container else LAPTOP_RESOLVERS
+    plan = graft.plan(targets, found, mounts.existing_directories(hidden))
 
-    enter_user_namespace()
+    if made is None:
+        enter_user_namespace()
+    else:
+        enter_made_namespace(made)
     enter_other_namespaces(view.hostname)
     with taking(Step.INIT):
         first = become_first(lambda pid: _say(control, encode(Born(pid))), beside_us=not is_raised)
@@ -107,7 +122,8 @@ def _set_up(control: socket.socket, view: NetworkView, placeholders: Placeholder
             placeholders,
             lambda path, descriptor: _hand_out(control, [(f"live:{path}", descriptor)]),
         )
-    if notice := mount_proc():
+    # a container tool stays outside of the process namespace, and mounts a /proc for its container itself
+    if not view.container and (notice := mount_proc()):
         notices.append(notice)
 
     named = [(name, each.detach()) for name, each in sockets]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from telepresence_py.isolation.diagnosis import Diagnosis
     from telepresence_py.isolation.facts import HostFacts
     from telepresence_py.isolation.syn_queue import SynQueue
-    from telepresence_py.model.world import NetworkView
+    from telepresence_py.model.world import ContainerPlace, NetworkView
 
 
 FUSE_DEVICE = "/dev/fuse"
@@ -28,9 +28,10 @@ class World(Protocol):
 
     `namespaces` are for the child to join (`process.child.ChildSpec`), none where it runs beside the CLI.
     With `shares_localhost` the child's `localhost` and addresses are the laptop's. `variables` are for the
-    child's environment. `proxies` are listeners on which the child asks by SOCKS5 or HTTP for connections out
-    of the pod, with `proxy_secret` as its password; on `fast_proxies` success is told at once. `name_doors`
-    are UDP sockets on which it asks for names. `lost` is set when the world ended by itself.
+    child's environment. `container`, where the child is one, tells where the files for it are. `proxies` are
+    listeners on which the child asks by SOCKS5 or HTTP for connections out of the pod, with `proxy_secret` as
+    its password; on `fast_proxies` success is told at once. `name_doors` are UDP sockets on which it asks for
+    names. `lost` is set when the world ended by itself.
     """
 
     @property
@@ -55,6 +56,8 @@ class World(Protocol):
     def shares_localhost(self) -> bool: ...
     @property
     def variables(self) -> Mapping[str, str]: ...
+    @property
+    def container(self) -> ContainerPlace | None: ...
     @property
     def proxies(self) -> Sequence[Socket]: ...
     @property

@@ -20,6 +20,7 @@ from telepresence_py.isolation.network import CAPTURE_PORT, LOOPBACK_PORT
 from telepresence_py.isolation.redirecting import RedirectedListener, RedirectedReceiver
 from telepresence_py.isolation.syn_queue import SynQueue
 from telepresence_py.model.errors import SessionLost
+from telepresence_py.model.world import ContainerPlace
 
 
 class Inside:
@@ -44,6 +45,7 @@ class Inside:
 
     shares_localhost = False
     variables: Mapping[str, str] = MappingProxyType({})
+    container: ContainerPlace | None = None
     proxies: tuple[Socket, ...] = ()
     fast_proxies: tuple[Socket, ...] = ()
     name_doors: tuple[Socket, ...] = ()

@@ -69,6 +69,7 @@ def encode_view(view: NetworkView) -> bytes:
             "prefix": view.prefix,
             "below_prefix": sorted(view.below_prefix),
             "file_modes": dict(view.file_modes),
+            "container": view.container,
         }
     ).encode()
 
@@ -89,6 +90,7 @@ def decode_view(data: bytes) -> NetworkView:
         prefix=fields["prefix"],
         below_prefix=frozenset(fields["below_prefix"]),
         file_modes=fields["file_modes"],
+        container=fields["container"],
     )
 
 

@@ -136,7 +136,8 @@ def _mount_live(step: MountVolume) -> int:
     """
     descriptor = os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
     owner = f"user_id={os.geteuid()},group_id={os.getegid()}"
-    options = f"fd={descriptor},rootmode=40000,{owner},max_read={1 << 20}"
+    # allow_other: of those who are in this user namespace, as in the pod; podman's has other users, too
+    options = f"fd={descriptor},rootmode=40000,{owner},allow_other,max_read={1 << 20}"
     flags = _OURS if step.writable else _OURS | MS_RDONLY
     mount("telepresence", step.real, "fuse", flags, options)
     return descriptor

@@ -33,6 +33,16 @@ def enter_user_namespace() -> None:
         kernel.write_setting("/proc/self/gid_map", f"{gid} {gid} 1")
 
 
+def enter_made_namespace(descriptor: int) -> None:
+    """The user namespace of that descriptor, which is closed, in which we are root: its owner is who we are
+    outside."""
+    with taking(Step.PODMAN):
+        kernel.setns(descriptor, kernel.CLONE_NEWUSER)
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+    os.close(descriptor)
+
+
 def enter_other_namespaces(hostname: str) -> None:
     """Network, mounts and host name of our own; our next child is the first of a new process namespace."""
     with taking(Step.NAMESPACES):

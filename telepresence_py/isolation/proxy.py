@@ -6,14 +6,11 @@ end; a lock (flock) on it says that its session lives, so that the next one remo
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
-import shutil
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import trio
@@ -23,6 +20,7 @@ from telepresence_py.isolation.contract import ROOT
 from telepresence_py.isolation.diagnosis import Diagnosis, open_wire
 from telepresence_py.isolation.facts import laptop_file
 from telepresence_py.isolation.listening import listening_ports
+from telepresence_py.isolation.own_directory import own_directory
 from telepresence_py.isolation.prefix_link import VOLUMES, linked
 from telepresence_py.isolation.steps import Step, taking
 from telepresence_py.model.world import FILE_MODE, NetworkView
@@ -49,6 +47,7 @@ class BesideCli:
     fast_proxies: tuple[socket.socket, ...] = ()
     name_doors: tuple[socket.socket, ...] = ()
     syn_queue = None
+    container = None
     shares_localhost = True
 
     def __init__(
@@ -100,7 +99,7 @@ async def enter(view: NetworkView, notice: Callable[[str], None]) -> AsyncIterat
         root, directories = "", dict[str, int]()
         if view.volume_paths or view.volume_files or view.prefix:
             with taking(Step.MOUNTS):
-                root = stack.enter_context(_own_directory(runtime_directory()))
+                root = stack.enter_context(own_directory(runtime_directory(), VOLUMES))
                 directories = stack.enter_context(_laid_out(root, view))
         if view.prefix:
             stack.enter_context(linked(view.prefix, root))
@@ -142,35 +141,6 @@ def _looking(stack: ExitStack) -> Look:
 def _listening() -> dict[int, frozenset[str]]:
     tables = (laptop_file(f"/proc/net/{name}") or b"" for name in ("tcp", "tcp6"))
     return listening_ports(*(table.decode("ascii", "replace") for table in tables))
-
-
-@contextmanager
-def _own_directory(parent: Path) -> Iterator[str]:
-    """A new directory, removed at the end with all that is in it; on the way those of dead sessions are."""
-    for left in parent.glob(f"{VOLUMES}*"):
-        _remove_unless_used(left)
-    while True:
-        path = tempfile.mkdtemp(prefix=VOLUMES, dir=parent)  # mode 0700
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.path.isdir(path):  # another session may have taken it for a dead one's before it was locked
-            break
-        os.close(lock)
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-        os.close(lock)
-
-
-def _remove_unless_used(path: Path) -> None:
-    with suppress(OSError):
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path, ignore_errors=True)
-        finally:
-            os.close(lock)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ class Step(Enum):
     FILTER = "having seccomp ask about the command's calls"
     SUDO = "starting a process by sudo"
     USER_NAMESPACE = "making a user namespace"
+    PODMAN = "entering podman's user namespace"
     ID_MAP = "mapping the user's id into the user namespace"
     NAMESPACES = "making network, mount, host name and process namespaces"
     HOST_NAME = "setting the host name"

@@ -69,8 +69,10 @@ async def enter(
     serve: Callable[[str, int], None] = serve_none,
     start: Callable[[socket.socket], AgentProcess] = start_agent,
     heir: Callable[[int], AgentProcess] = OwnProgram,
+    made: int | None = None,
 ) -> AsyncIterator[Inside]:
-    """Make the namespaces; they, and every process in them, are gone when this is left.
+    """Make the namespaces; they, and every process in them, are gone when this is left. `made` is a user
+    namespace to be used instead of a new one, and stays the caller's.
 
     `notice` is told sentences about what is less than perfect. `serve(path, descriptor)` answers the kernel
     for that live volume from then on; the descriptor is its to close. `heir(pid)` is the process that goes on
@@ -84,7 +86,7 @@ async def enter(
     try:
         with trio.fail_after(_SET_UP_SECONDS):
             try:
-                await _send_view(control, view)
+                await _send_view(control, view, made)
             except OSError as error:
                 raise AgentSilent(_SILENT) from error
             agent = heir(await _receive_birth(control))
@@ -111,12 +113,14 @@ async def enter(
                 await _end(agent)
 
 
-async def _send_view(control: trio.socket.SocketType, view: NetworkView) -> None:
-    found = {path: content for path in (NSSWITCH, HOSTNAME) if (content := laptop_file(path)) is not None}
-    complete = view._replace(files=name_files(view, found))
-    fd = _in_memory(encode_view(complete))
+async def _send_view(control: trio.socket.SocketType, view: NetworkView, made: int | None) -> None:
+    if not view.container:  # which has an nsswitch.conf of its own
+        found = {path: content for path in (NSSWITCH, HOSTNAME) if (content := laptop_file(path)) is not None}
+        view = view._replace(files=name_files(view, found))
+    fd = _in_memory(encode_view(view))
+    descriptors = array("i", [fd] if made is None else [fd, made])
     try:
-        await control.sendmsg([b"view"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))])
+        await control.sendmsg([b"view"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
     finally:
         os.close(fd)
 

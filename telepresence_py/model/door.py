@@ -122,16 +122,27 @@ class RunPlugin:
 
 
 @dataclass(frozen=True)
+class ContainerBinds:
+    """What a container is started with: `first_pid` is of the process namespace that it shall be in;
+    each bind is a path of the laptop, one in the container, and whether it may only be read."""
+
+    first_pid: int
+    binds: tuple[tuple[str, str, bool], ...]
+
+
+@dataclass(frozen=True)
 class StartChild:
     """Run the command with this environment (whole, nothing is added) in these namespaces.
 
     `namespaces` are kinds out of `user net uts mnt pid`; their descriptors come with the line, in this
     order, by SCM_RIGHTS. None at all: the child runs beside the CLI. Values may carry surrogate escapes.
+    With `container` the child is one, and `environment` is what it has beside the image's own.
     """
 
     tag: ClassVar[str] = "start-child"
     environment: dict[str, str] = field(repr=False)
     namespaces: tuple[str, ...] = ()
+    container: ContainerBinds | None = None
 
 
 @dataclass(frozen=True)
@@ -229,6 +240,8 @@ def _fields(message: Message) -> Fields:
             return {"call": {**vars(call), "interaction": call.interaction.value}}
         case PluginEnded(end):
             return {"end": {**vars(end), "failure": end.failure and end.failure.name}}
+        case StartChild(_environment, _namespaces, ContainerBinds() as container):
+            return {**vars(message), "container": vars(container)}
         case _:
             return dict(vars(message))
 
@@ -262,4 +275,10 @@ def _build(cls: type[Message], fields: Fields) -> Message:
         return PluginEnded(PluginEnd(**{**end, "failure": end["failure"] and Failure[end["failure"]]}))
     if cls is StartChild:
         fields = {**fields, "namespaces": tuple(fields["namespaces"])}  # type: ignore[arg-type]
+        if fields["container"] is not None:
+            container: dict[str, Any] = dict(fields["container"])  # type: ignore[call-overload]
+            binds = tuple(
+                (str(source), str(path), bool(sealed)) for source, path, sealed in container["binds"]
+            )
+            fields["container"] = ContainerBinds(int(container["first_pid"]), binds)
     return cls(**fields)  # type: ignore[arg-type]

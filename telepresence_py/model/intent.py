@@ -10,7 +10,7 @@ from telepresence_py.model.rules import Rule
 ENV_FORMATS = ("dotenv", "json", "shell", "fish", "powershell", "docker")
 """Of `--env-format`; the first one unless another is chosen."""
 
-METHODS = ("userns", "redirect", "sudo", "seccomp", "proxy")
+METHODS = ("userns", "redirect", "podman", "sudo", "seccomp", "proxy")
 """Of `--method`, in the order of isolation's table."""
 
 METHODS_BESIDE = ("seccomp", "proxy")
@@ -118,6 +118,8 @@ class SwapIntent:
     child is isolated; None means the first that works. `volumes` has one of VOLUME_WAYS for paths in the pod,
     which have no slash at their end. `prefix`, an absolute path, is the directory of the laptop below which
     the child finds the pod's volumes, too. `files` are absolute paths of the container that no volume holds.
+    which have no slash at their end. With `container_image` the child is a container of that image; an empty
+    `command` is then the image's own.
     """
 
     cluster: ClusterChoice
@@ -138,6 +140,17 @@ class SwapIntent:
     volumes: dict[str, str] = field(default_factory=dict)
     prefix: str | None = None
     files: tuple[str, ...] = ()
+    container_image: str | None = None
+
+    @property
+    def whole_command(self) -> tuple[str, ...]:
+        """The words that tell a user what runs."""
+        return self.command if self.container_image is None else (self.container_image, *self.command)
+
+    @property
+    def laptop_command(self) -> tuple[str, ...]:
+        """The command where it is one of the laptop, and not of a container."""
+        return self.command if self.container_image is None else ()
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
@@ -184,6 +197,17 @@ class RunIntent:
     volumes: dict[str, str] = field(default_factory=dict)
     prefix: str | None = None
     files: tuple[str, ...] = ()
+    container_image: str | None = None
+
+    @property
+    def whole_command(self) -> tuple[str, ...]:
+        """The words that tell a user what runs."""
+        return self.command if self.container_image is None else (self.container_image, *self.command)
+
+    @property
+    def laptop_command(self) -> tuple[str, ...]:
+        """The command where it is one of the laptop, and not of a container."""
+        return self.command if self.container_image is None else ()
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)

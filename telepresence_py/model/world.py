@@ -30,6 +30,8 @@ class NetworkView(NamedTuple):
     Below `prefix`, a directory of the laptop that is empty or not there, all volumes are to be seen as well,
     those in `below_prefix` there alone. `file_modes` are those of `volume_files` that have others than
     FILE_MODE.
+    With `container` a container tool of the laptop works in the mount namespace, for which only files below a
+    directory of the session's own are changed.
     """
 
     hostname: str
@@ -45,6 +47,15 @@ class NetworkView(NamedTuple):
     prefix: str = ""
     below_prefix: frozenset[str] = frozenset()
     file_modes: Mapping[str, int] = _NO_MODES
+    container: bool = False
+
+
+class ContainerPlace(NamedTuple):
+    """Where a container finds its world: `first_pid`, as the laptop sees it, is of the process namespace that
+    it shall be in; the pod's files and volumes are at their paths below `root`."""
+
+    first_pid: int
+    root: str
 
 
 class Reception(Enum):

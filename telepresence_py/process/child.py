@@ -45,13 +45,15 @@ NAMESPACES = {
 class ChildSpec:
     """What to execute and where. `environment` is whole. `namespaces` maps kinds of NAMESPACES to
     descriptors, which stay the caller's; `calls` among them is a file with the Doors to which its calls are
-    led (`call_words`). `signal_mask` is what the child shall have blocked."""
+    led (`call_words`). `signal_mask` is what the child shall have blocked. One that is `outside_pids` does
+    not join the process namespace."""
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
     directory: str
     namespaces: Mapping[str, int]
     signal_mask: frozenset[int] = frozenset()
+    outside_pids: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def _join_and_clone(
     """
     try:
         for kind, flag in NAMESPACES.items():
-            if kind in spec.namespaces:
+            if kind in spec.namespaces and not (spec.outside_pids and kind == "pid"):
                 kernel.setns(spec.namespaces[kind], flag)
         child = kernel.clone_sibling()
         if child == 0:

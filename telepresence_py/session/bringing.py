@@ -82,7 +82,7 @@ def _image(spec: Json, container: str) -> str | None:
 def below_alone(paths: Iterable[str], intent: SwapIntent | RunIntent) -> frozenset[str]:
     """Those that would hide something of the laptop's that the command needs, and so are below `--mount DIR`
     alone; PreconditionFailed where there is none."""
-    if beside_laptop(intent.method):
+    if beside_laptop(intent.method) or intent.container_image is not None:
         return frozenset()
     needed = laptop_paths(intent.command)
     reasons = {path: reason for path in paths if (reason := why_not_there(path, needed)) is not None}

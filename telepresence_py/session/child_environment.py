@@ -12,7 +12,12 @@ from telepresence_py.model.intent import EnvironmentChoice
 from telepresence_py.session.environment_files import write_environment_files
 
 
-def child_environment(choice: EnvironmentChoice, pod: Mapping[str, str], report: Report) -> dict[str, str]:
+def child_environment(
+    choice: EnvironmentChoice,
+    pod: Mapping[str, str],
+    report: Report,
+    laptop: Mapping[str, str] = os.environ,
+) -> dict[str, str]:
     """What the child is started with; the files of the choice are there then, or PreconditionFailed."""
     if names := left_out(pod):
         text = f"Variables that stay as they are on the laptop: {', '.join(names)}"
@@ -20,7 +25,7 @@ def child_environment(choice: EnvironmentChoice, pod: Mapping[str, str], report:
     for text in slips(choice, pod):
         report(Event("environment-unmatched", text, Level.NOTICE))
     write_environment_files(choice, given(pod, choice), report)
-    return merge(pod, os.environ, choice)
+    return merge(pod, laptop, choice)
 
 
 def slips(choice: EnvironmentChoice, pod: Mapping[str, str]) -> Iterator[str]:

@@ -51,6 +51,7 @@ def scene_of(
         intent.prefix,
         brought,
         below_alone(intent.files, intent),
+        intent.container_image,
     )
 
 
@@ -75,7 +76,7 @@ async def run_child(door: Door, scene: Scene, tunnels: Tunnels, *beside: Beside)
             for one in beside:
                 nursery.start_soon(one, stage)
             try:
-                await door.start_child(stage.environment, stage.namespaces)
+                await door.start_child(stage.environment, stage.namespaces, stage.container)
                 await door.wait_child_ended()
             finally:
                 with trio.CancelScope(shield=True):

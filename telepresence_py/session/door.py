@@ -16,6 +16,7 @@ from telepresence_py.model.door import (
     ChildStarted,
     Confirm,
     Confirmed,
+    ContainerBinds,
     DoorError,
     FromCli,
     FromSession,
@@ -112,7 +113,12 @@ class Door:
                 await self._news.wait()
             return self._plugin_end
 
-    async def start_child(self, environment: dict[str, str], namespaces: Mapping[str, int]) -> None:
+    async def start_child(
+        self,
+        environment: dict[str, str],
+        namespaces: Mapping[str, int],
+        container: ContainerBinds | None = None,
+    ) -> None:
         """Ask for the child and wait until it runs, or could not be executed (`child_status` tells).
 
         `namespaces` maps user, net, uts, mnt, pid to descriptors, which stay the caller's.
@@ -120,7 +126,8 @@ class Door:
         async with self._terminal:
             self._child_asked_for = True
         self._before_child.cancel()
-        self.post(StartChild(environment, tuple(namespaces)), tuple(namespaces.values()))
+        request = StartChild(environment, tuple(namespaces), container)
+        self.post(request, tuple(namespaces.values()))
         await self._wait_for(ChildStarted, ChildEnded)
 
     async def wait_child_ended(self) -> None:

@@ -38,7 +38,8 @@ async def require_isolation(intent: SwapIntent | RunIntent, report: Report) -> N
         if event.name == "isolated":
             used.append(event.data["method"])
 
-    async with enter(NetworkView("probe", ("192.0.2.1", "2001:db8::1")), heard, asked=intent.method):
+    view = NetworkView("probe", ("192.0.2.1", "2001:db8::1"), container=intent.container_image is not None)
+    async with enter(view, heard, asked=intent.method):
         pass
     if used == ["redirect"] and intent.localhost.pod_localhost:
         raise PreconditionFailed(
@@ -46,6 +47,8 @@ async def require_isolation(intent: SwapIntent | RunIntent, report: Report) -> N
             "only the part that redirects (--method redirect): leave it out, or see by --method userns what "
             "this machine lacks"
         )
+    if intent.container_image is not None:
+        return  # whose users are its own
     for limit in (each for name in used for each in limits_of(name)):
         report(Event("isolation-limit", limit[:1].upper() + limit[1:], Level.NOTICE))
 
@@ -81,8 +84,10 @@ def require_beside(
 def require_command(command: tuple[str, ...], mounts: tuple[Mount, ...]) -> None:
     """A path that the laptop does not have may still lie in a volume of the pod, else it is refused.
 
-    The same holds for the interpreter that a script of the laptop names.
+    The same holds for the interpreter that a script of the laptop names. Of no command nothing is needed.
     """
+    if not command:
+        return
     path = command[0]
     if "/" in path and _is_nowhere(path, mounts):
         raise CommandNotFound(f"{path}: no such file here, nor in a volume of the pod; nothing was changed")

@@ -54,7 +54,7 @@ async def run(door: Door, intent: RunIntent) -> None:
         # until here nothing was touched
         with (
             taken_ports(intent.localhost.published) as taken,
-            recorded(identity, cluster, plan.workload, intent.command) as record,
+            recorded(identity, cluster, plan.workload, intent.whole_command) as record,
         ):
             async with trio.open_nursery() as nursery:
                 async with hold_own_pod(nursery, cluster, plan, admission, report) as pod:
@@ -85,7 +85,7 @@ async def _read_and_plan(
     mounts = mounts_of(admission.pod["spec"], plan.shape.container)
     require_volumes(wishes(intent.volumes, intent.method, intent.prefix), mounts, plan.model or plan.workload)
     require_prefix(intent.prefix, intent.method, mounts)
-    require_beside(intent.method, intent.command, mounts, plan.ports)
+    require_beside(intent.method, intent.laptop_command, mounts, plan.ports)
     if snapshot is not None:
         pod = await pod_of(cluster, snapshot.template, plan.shape.container) if intent.files else None
         source = Source(plan.model, pod, plan.shape.container, mounts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from telepresence_py.forward.packets import Endpoint
 from telepresence_py.forward.publishing import TakenPorts, serve_published
 from telepresence_py.isolation import enter
 from telepresence_py.isolation.contract import World
+from telepresence_py.model.door import ContainerBinds
 from telepresence_py.model.errors import SessionLost
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import EnvironmentChoice, LocalhostChoice
@@ -49,7 +51,7 @@ class Scene:
     the user wants of its environment and of `localhost`. On `helper_ports` other containers of its pod
     answer. `rules` say what does not go through the pod; the laptop's `taken_ports` are those that
     `localhost` asks for. With `fast_connect` its connections stand at once, whatever becomes of them.
-    `method`, `volumes` and `prefix` are those of the intent, `brought` what was
+    `method`, `volumes`, `prefix` and `container_image` are those of the intent, `brought` what was
     read of the container's own files; paths of it in `below_prefix` are there alone."""
 
     command: tuple[str, ...]
@@ -66,6 +68,7 @@ class Scene:
     prefix: str | None = None
     brought: tuple[Brought, ...] = ()
     below_prefix: frozenset[str] = frozenset()
+    container_image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Stage:
     scene: Scene
     environment: dict[str, str]
     namespaces: Mapping[str, int]
+    container: ContainerBinds | None
     inbound: Inbound
     lost: trio.Event
 
@@ -113,8 +117,14 @@ async def set_stage(
             scene = without_udp(scene, report)
         inbound = await _serve(stack, nursery, scene, _Ends(tunnels, inside, report))
         choice = with_method(scene.environment, inside.variables)
-        environment = child_environment(choice, tunnel.facts.environment, report)
-        yield Stage(scene, environment, inside.namespaces, inbound, inside.lost)
+        laptop = os.environ if inside.container is None else {}
+        environment = child_environment(choice, tunnel.facts.environment, report, laptop)
+        container = None
+        if inside.container is not None:
+            from telepresence_py.session.containers import container_binds  # what Linux alone has
+
+            container = container_binds(inside.container, view)
+        yield Stage(scene, environment, inside.namespaces, container, inbound, inside.lost)
 
 
 def without_udp(scene: Scene, report: Report) -> Scene:
@@ -129,7 +139,8 @@ def without_udp(scene: Scene, report: Report) -> Scene:
 
 
 def _volumes(scene: Scene, report: Report) -> VolumeChoice:
-    hiding = not beside_laptop(scene.method)
+    # a container has paths of its own, at which nothing of the laptop's can be hidden
+    hiding = not beside_laptop(scene.method) and scene.container_image is None
     needed = laptop_paths(scene.command) if hiding else ()
     choice = choose(scene.mounts, needed, wishes(scene.volumes, scene.method, scene.prefix))
     for path in sorted(choice.below) if hiding else ():
@@ -153,6 +164,7 @@ def _view(scene: Scene, facts: PodFacts, copies: Copies, live: LiveVolumes) -> N
         helper_ports=scene.helper_ports,
         held=not scene.fast_connect,
         prefix=scene.prefix or "",
+        container=scene.container_image is not None,
     )
 
 

@@ -51,7 +51,7 @@ async def swap(door: Door, intent: SwapIntent) -> None:
         # until here nothing was touched
         with (
             taken_ports(intent.localhost.published) as taken,
-            recorded(identity, cluster, plan.workload, intent.command) as record,
+            recorded(identity, cluster, plan.workload, intent.whole_command) as record,
         ):
             async with trio.open_nursery() as nursery:
                 async with hold_replicas(nursery, cluster, plan, report) as replicas:
@@ -77,7 +77,7 @@ async def _read_and_plan(
     plan = plan_swap(intent, await read_workload(cluster, intent.kind, intent.name), identity)
     require_volumes(wishes(intent.volumes, intent.method, intent.prefix), plan.mounts, plan.workload)
     require_prefix(intent.prefix, intent.method, plan.mounts)
-    require_beside(intent.method, intent.command, plan.mounts, plan.ports)
+    require_beside(intent.method, intent.laptop_command, plan.mounts, plan.ports)
     source = Source(plan.workload, plan.replicas[0].original, plan.container, plan.mounts)
     plan = replace(plan, brought=await bring(cluster, source, intent, report))
     pods = f"{plan.replaces} replica{'' if plan.replaces == 1 else 's'}"

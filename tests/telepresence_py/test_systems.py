@@ -58,6 +58,7 @@ INVENTORY = {
     } | {"kernel.clone_sibling", "kernel.die_with_parent", "kernel.setns"},
     "telepresence_py.process.ending": {"kernel.prctl"},
     "telepresence_py.process.job": {"kernel.SignalSource"},
+    "telepresence_py.process.podman": {"/proc/"},
     "telepresence_py.process.records": {"/proc/"},
     "telepresence_py.process.sweep": {
         "os.pipe2", "kernel.clone_sibling", "kernel.die_with_parent", "kernel.setns", "/proc/self/ns/pid",

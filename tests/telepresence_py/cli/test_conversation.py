@@ -315,6 +315,7 @@ def test_the_intent_reaches_the_session_whole(swapping):
         "volumes": {},
         "prefix": None,
         "files": [],
+        "container_image": None,
     }
 
 

@@ -203,6 +203,8 @@ def test_an_intent_holds_what_was_typed(monkeypatch):
         "ready": "listening",
         "connect": "fast",
         "method": None,
+        "run_in": None,
+        "build": None,
     }
     options |= {"env_file": None, "env_json": None, "env_from": None, "env_format": None}
     options |= dict.fromkeys(("env_include", "env_exclude", "env", "unset", "via_laptop", "never"), ())
