@@ -35,17 +35,6 @@ def test_help_goes_to_standard_output():
     assert done.stderr == ""
 
 
-def test_help_takes_less_than_a_fifth_of_a_second_of_computing():
-    def seconds() -> float:
-        before = os.times()
-        assert run("--help").returncode == 0
-        after = os.times()
-        return after.children_user + after.children_system - before.children_user - before.children_system
-
-    # the best of some: other processes share this machine, and the first run compiles
-    assert min(seconds() for _ in range(5)) < 0.2
-
-
 def test_what_holds_a_session_has_no_parser_in_memory():
     """It would stay there for as long as the session lasts: 3 MB."""
     code = """
