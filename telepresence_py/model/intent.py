@@ -108,25 +108,21 @@ class LocalhostChoice:
         return cls(**{**fields, **typed})  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
-class SwapIntent:
-    """`swap KIND/NAME[:CONTAINER]` with its options. `kind` is lower case and singular.
+@dataclass(frozen=True, kw_only=True)
+class Intent:
+    """What every session is asked for.
 
     `image` None means the one that variable and settings choose. `grace_seconds` is how long the sidecar
     waits for a lost session. `ready_now` skips waiting for the child to listen. With `fast_connect` the
     child's connect() succeeds at once, whatever the far side will say. `method`, one of METHODS, is how the
     child is isolated; None means the first that works. `volumes` has one of VOLUME_WAYS for paths in the pod,
     which have no slash at their end. `prefix`, an absolute path, is the directory of the laptop below which
-    the child finds the pod's volumes, too. `files` are absolute paths of the container that no volume holds.
-    which have no slash at their end. With `container_image` the child is a container of that image; an empty
+    the child finds the pod's volumes, too. `files` are absolute paths of the container that no volume holds,
+    without a slash at their end. With `container_image` the child is a container of that image; an empty
     `command` is then the image's own.
     """
 
     cluster: ClusterChoice
-    kind: str
-    name: str
-    container: str | None
-    ports: tuple[PortOverride, ...]
     command: tuple[str, ...]
     holder: str
     image: str | None = None
@@ -154,6 +150,16 @@ class SwapIntent:
 
     def to_json(self) -> dict[str, object]:
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SwapIntent(Intent):
+    """`swap KIND/NAME[:CONTAINER]` with its options. `kind` is lower case and singular."""
+
+    kind: str
+    name: str
+    container: str | None
+    ports: tuple[PortOverride, ...]
 
     @classmethod
     def from_json(cls, fields: dict[str, object]) -> SwapIntent:
@@ -171,46 +177,15 @@ class Model:
     container: str | None = None
 
 
-@dataclass(frozen=True)
-class RunIntent:
-    """`run` with its options. `name` None means one derived from user and session.
+@dataclass(frozen=True, kw_only=True)
+class RunIntent(Intent):
+    """`run` with its options. `name` None means one derived from user and session. `exposed` are the ports of
+    the pod, and of its Service, with the child's port for each."""
 
-    `exposed` are the ports of the pod, and of its Service, with the child's port for each. The rest is as in
-    SwapIntent.
-    """
-
-    cluster: ClusterChoice
     name: str | None
     model: Model | None
     service_account: str | None
     exposed: tuple[PortOverride, ...]
-    command: tuple[str, ...]
-    holder: str
-    image: str | None = None
-    grace_seconds: float = 30.0
-    ready_now: bool = False
-    fast_connect: bool = False
-    environment: EnvironmentChoice = EnvironmentChoice()
-    rules: tuple[Rule, ...] = ()
-    localhost: LocalhostChoice = LocalhostChoice()
-    method: str | None = None
-    volumes: dict[str, str] = field(default_factory=dict)
-    prefix: str | None = None
-    files: tuple[str, ...] = ()
-    container_image: str | None = None
-
-    @property
-    def whole_command(self) -> tuple[str, ...]:
-        """The words that tell a user what runs."""
-        return self.command if self.container_image is None else (self.container_image, *self.command)
-
-    @property
-    def laptop_command(self) -> tuple[str, ...]:
-        """The command where it is one of the laptop, and not of a container."""
-        return self.command if self.container_image is None else ()
-
-    def to_json(self) -> dict[str, object]:
-        return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, fields: dict[str, object]) -> RunIntent:

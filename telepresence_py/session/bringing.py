@@ -17,7 +17,7 @@ from telepresence_py.cluster.portforward import exec_target
 from telepresence_py.cluster.templates import Template
 from telepresence_py.model.errors import NamedObjectMissing, PreconditionFailed
 from telepresence_py.model.events import Event, Level, Report
-from telepresence_py.model.intent import RunIntent, SwapIntent
+from telepresence_py.model.intent import Intent
 from telepresence_py.model.network import Mount, WebSocketTarget
 from telepresence_py.session.podstate import is_ready, is_sidecar
 from telepresence_py.session.preflight import beside_laptop, laptop_paths
@@ -79,7 +79,7 @@ def _image(spec: Json, container: str) -> str | None:
     return next((one.get("image") for one in spec["containers"] if one["name"] == container), None)
 
 
-def below_alone(paths: Iterable[str], intent: SwapIntent | RunIntent) -> frozenset[str]:
+def below_alone(paths: Iterable[str], intent: Intent) -> frozenset[str]:
     """Those that would hide something of the laptop's that the command needs, and so are below `--mount DIR`
     alone; PreconditionFailed where there is none."""
     if beside_laptop(intent.method) or intent.container_image is not None:
@@ -93,9 +93,7 @@ def below_alone(paths: Iterable[str], intent: SwapIntent | RunIntent) -> frozens
     return frozenset(reasons)
 
 
-async def bring(
-    cluster: Cluster, source: Source, intent: SwapIntent | RunIntent, report: Report
-) -> tuple[Brought, ...]:
+async def bring(cluster: Cluster, source: Source, intent: Intent, report: Report) -> tuple[Brought, ...]:
     """The paths that the intent names, out of the container, all at once.
 
     NamedObjectMissing with the nearest name for one that is not there. PreconditionFailed for one that a

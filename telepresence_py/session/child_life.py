@@ -11,7 +11,7 @@ from telepresence_py.cluster.calls import Json
 from telepresence_py.forward.publishing import TakenPorts
 from telepresence_py.model.errors import InternalError
 from telepresence_py.model.events import Report
-from telepresence_py.model.intent import RunIntent, SwapIntent
+from telepresence_py.model.intent import Intent
 from telepresence_py.model.network import PortMap
 from telepresence_py.session.bringing import below_alone
 from telepresence_py.session.door import Door
@@ -27,7 +27,7 @@ Beside = Callable[[Stage], Awaitable[None]]
 
 
 def scene_of(
-    intent: SwapIntent | RunIntent,
+    intent: Intent,
     ports: tuple[PortMap, ...],
     taken_ports: TakenPorts,
     spec: Json,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from telepresence_py.cluster.calls import Json
-from telepresence_py.model.intent import RunIntent, SwapIntent
+from telepresence_py.model.intent import Intent
 from telepresence_py.model.network import PortMap
 from telepresence_py.session.podspec import free_ports
 from telepresence_sidecar.contract import SidecarConfig
@@ -29,7 +29,7 @@ def new_identity(client_key: str) -> SessionIdentity:
 
 
 def sidecar_config(
-    intent: SwapIntent | RunIntent, identity: SessionIdentity, ports: Sequence[PortMap], specs: Iterable[Json]
+    intent: Intent, identity: SessionIdentity, ports: Sequence[PortMap], specs: Iterable[Json]
 ) -> SidecarConfig:
     """PURE: for sidecars that serve these ports, in pods of these specs, whose own ports are left alone."""
     pod_ports = tuple(port.pod_port for port in ports if not port.is_udp)

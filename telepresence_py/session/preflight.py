@@ -11,7 +11,7 @@ from telepresence_py.forward.laptop_port import LaptopPort
 from telepresence_py.isolation import enter, limits_of
 from telepresence_py.model.errors import CommandNotFound, PreconditionFailed
 from telepresence_py.model.events import Event, Level, Report
-from telepresence_py.model.intent import METHODS_BESIDE, RunIntent, SwapIntent
+from telepresence_py.model.intent import METHODS_BESIDE, Intent
 from telepresence_py.model.network import Mount, PortMap
 from telepresence_py.model.world import NetworkView
 from telepresence_py.process.command import interpreter_of
@@ -29,7 +29,7 @@ async def confirm_protected(door: Door, cluster: Cluster, verb: str) -> None:
         )
 
 
-async def require_isolation(intent: SwapIntent | RunIntent, report: Report) -> None:
+async def require_isolation(intent: Intent, report: Report) -> None:
     """Isolate nobody for a moment: only the whole set-up tells whether this machine can. What the method that
     works cannot do is told; PreconditionFailed where just that was asked for."""
     used: list[object] = []

@@ -29,16 +29,22 @@ from telepresence_py.model.events import Event, Level
 from telepresence_py.model.intent import ClusterChoice, Model, PortOverride, RunIntent, SwapIntent
 
 INTENT = SwapIntent(
-    ClusterChoice(context="dev"),
-    "deployment",
-    "orders",
-    None,
-    (PortOverride(1, 2),),
-    ("sh", "-c", "x"),
-    "me@here",
+    cluster=ClusterChoice(context="dev"),
+    kind="deployment",
+    name="orders",
+    container=None,
+    ports=(PortOverride(1, 2),),
+    command=("sh", "-c", "x"),
+    holder="me@here",
 )
 RUN = RunIntent(
-    ClusterChoice(), None, Model("job", "migrate"), None, (PortOverride(1, 2),), ("sh",), "me@here"
+    cluster=ClusterChoice(),
+    name=None,
+    model=Model("job", "migrate"),
+    service_account=None,
+    exposed=(PortOverride(1, 2),),
+    command=("sh",),
+    holder="me@here",
 )
 
 

@@ -23,7 +23,16 @@ def test_an_intent_is_read_as_it_was_written():
     cluster = ClusterChoice("/k", "dev", "shop", "jane", ("dev", "ops"))
     ports = (PortOverride(8081, 80), PortOverride(9, 9))
     intent = SwapIntent(
-        cluster, "deployment", "orders", "app", ports, ("a", "b c"), "me@here", "r/i:1", 60.0, True
+        cluster=cluster,
+        kind="deployment",
+        name="orders",
+        container="app",
+        ports=ports,
+        command=("a", "b c"),
+        holder="me@here",
+        image="r/i:1",
+        grace_seconds=60.0,
+        ready_now=True,
     )
     intent = replace(intent, environment=EnvironmentChoice("/e", None, {"A": "b\udcff"}))
     localhost = LocalhostChoice((PublishedPort(18080, 8080),), False, (5432,), (9000, 9001))
@@ -35,13 +44,13 @@ def test_an_intent_is_read_as_it_was_written():
 def test_the_intent_of_a_run_is_read_as_it_was_written(model):
     environment = EnvironmentChoice(None, "/e.json", {"A": "b"})
     intent = RunIntent(
-        ClusterChoice("/k", "dev", "shop"),
-        "api",
-        model,
-        "robot",
-        (PortOverride(8081, 80),),
-        ("a", "b c"),
-        "me@here",
+        cluster=ClusterChoice("/k", "dev", "shop"),
+        name="api",
+        model=model,
+        service_account="robot",
+        exposed=(PortOverride(8081, 80),),
+        command=("a", "b c"),
+        holder="me@here",
         environment=environment,
     )
     assert RunIntent.from_json(json.loads(json.dumps(intent.to_json()))) == intent

@@ -58,13 +58,13 @@ class Session:
     ) -> None:
         self.kubeconfig = write_kubeconfig(tmp_path / "config", cluster.url)
         self.intent = SwapIntent(
-            ClusterChoice(self.kubeconfig),
-            kind,
-            "orders",
-            None,
-            (),
-            ("x",),
-            holder,
+            cluster=ClusterChoice(self.kubeconfig),
+            kind=kind,
+            name="orders",
+            container=None,
+            ports=(),
+            command=("x",),
+            holder=holder,
             image="sidecar:1",
         )
         self.session = session

@@ -51,8 +51,18 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
 
 
 def intent(*paths: Path | str, prefix: str | None = None, method: str | None = None) -> SwapIntent:
-    words = ClusterChoice(), "deployment", "shop", None, (), ("true",), "me@here"
-    return SwapIntent(*words, files=tuple(map(str, paths)), prefix=prefix, method=method)
+    return SwapIntent(
+        cluster=ClusterChoice(),
+        kind="deployment",
+        name="shop",
+        container=None,
+        ports=(),
+        command=("true",),
+        holder="me@here",
+        files=tuple(map(str, paths)),
+        prefix=prefix,
+        method=method,
+    )
 
 
 def brought(

@@ -26,7 +26,15 @@ from telepresence_py.model.intent import ClusterChoice, SwapIntent
 from telepresence_py.process.door_socket import Arrival, DoorSocket
 from telepresence_py.session.door import CliGone, open_door
 
-INTENT = SwapIntent(ClusterChoice(), "deployment", "orders", None, (), ("true",), "me@here")
+INTENT = SwapIntent(
+    cluster=ClusterChoice(),
+    kind="deployment",
+    name="orders",
+    container=None,
+    ports=(),
+    command=("true",),
+    holder="me@here",
+)
 
 
 @pytest.fixture

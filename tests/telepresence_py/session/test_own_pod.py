@@ -33,7 +33,15 @@ class Runner:
 
     def __init__(self, tmp_path, fake, session="s1", exposed=EXPOSED):
         self.kubeconfig = write_kubeconfig(tmp_path / "config", fake.url)
-        intent = RunIntent(ClusterChoice(), "api", None, None, exposed, ("x",), f"{session}@here")
+        intent = RunIntent(
+            cluster=ClusterChoice(),
+            name="api",
+            model=None,
+            service_account=None,
+            exposed=exposed,
+            command=("x",),
+            holder=f"{session}@here",
+        )
         self.plan = plan_run(intent, None, replace(IDENTITY, session=session))
         self.events = []
 
@@ -265,7 +273,15 @@ def test_what_webhooks_add_to_the_models_own_pod_is_in_ours(cluster, runner):
     cluster.admit = inject
     template = {"metadata": {"labels": {"inject": "true"}}, "spec": {"containers": [{"name": "app"}]}}
     model = ModelSnapshot(Template("job/x", template), ())
-    intent = RunIntent(ClusterChoice(), "api", Model("job", "x"), None, (), ("x",), "me@here")
+    intent = RunIntent(
+        cluster=ClusterChoice(),
+        name="api",
+        model=Model("job", "x"),
+        service_account=None,
+        exposed=(),
+        command=("x",),
+        holder="me@here",
+    )
     plan = plan_run(intent, model, IDENTITY)
     admission = runner.call(lambda opened: rehearse_own_pod(opened, plan))
     (mesh,) = admission.pod["spec"]["initContainers"]
@@ -282,7 +298,15 @@ def test_that_the_models_own_pod_is_refused_is_no_reason_against_ours(cluster, r
     cluster.refuse = refuse
     spec = {"containers": [{"name": "app"}], "activeDeadlineSeconds": 5}
     model = ModelSnapshot(Template("job/x", {"metadata": {}, "spec": spec}), ())
-    intent = RunIntent(ClusterChoice(), "api", Model("job", "x"), None, (), ("x",), "me@here")
+    intent = RunIntent(
+        cluster=ClusterChoice(),
+        name="api",
+        model=Model("job", "x"),
+        service_account=None,
+        exposed=(),
+        command=("x",),
+        holder="me@here",
+    )
     plan = plan_run(intent, model, IDENTITY)
     assert runner.call(lambda opened: rehearse_own_pod(opened, plan)).pod["spec"]["containers"]
 

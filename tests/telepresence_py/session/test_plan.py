@@ -45,7 +45,14 @@ def snapshot(replicas=1, services=(), pods=None, annotations=None, **spec):
 
 def plan(seen=None, container=None, ports=(), **more):
     intent = SwapIntent(
-        ClusterChoice(), "deployment", "orders", container, tuple(ports), ("x",), "me@here", **more
+        cluster=ClusterChoice(),
+        kind="deployment",
+        name="orders",
+        container=container,
+        ports=tuple(ports),
+        command=("x",),
+        holder="me@here",
+        **more,
     )
     return plan_swap(intent, seen or snapshot(), IDENTITY)
 

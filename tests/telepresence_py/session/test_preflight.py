@@ -17,7 +17,15 @@ from telepresence_py.session.preflight import require_beside, require_command, r
 def intent(method: str, pod_localhost: tuple[int, ...] = ()) -> RunIntent:
     localhost = LocalhostChoice(pod_localhost=pod_localhost)
     return RunIntent(
-        ClusterChoice(), None, None, None, (), ("true",), "me@here", method=method, localhost=localhost
+        cluster=ClusterChoice(),
+        name=None,
+        model=None,
+        service_account=None,
+        exposed=(),
+        command=("true",),
+        holder="me@here",
+        method=method,
+        localhost=localhost,
     )
 
 
