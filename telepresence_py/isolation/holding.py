@@ -15,12 +15,20 @@ In the words of nft(8), for IPv4, in a table of its own that can go again:
 A packet that is let go goes on to the capture, as though it had come just now; one that is refused carries a
 mark, which the capture leaves alone. Nothing but first packets meets the queue, so what stands is as fast as
 without it. The rejection stands at input since older kernels take it nowhere before.
+
+For kernels without a queue the packet is logged and dropped, and sent again with a mark once it is decided:
+
+        meta mark <that of let go> accept
+        meta mark & 0xfffffff0 == <those of refused> accept
+        <as above> log group 0 queue-threshold 1 drop
 """
 
 from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
+from enum import Enum
 
 from telepresence_py.isolation.netlink import Request
 from telepresence_py.isolation.nft_words import (
@@ -31,6 +39,7 @@ from telepresence_py.isolation.nft_words import (
     Rule,
     accept,
     delete_table,
+    drop,
     is_first_of_tcp,
     is_for_a_socket,
     is_foreign,
@@ -41,14 +50,18 @@ from telepresence_py.isolation.nft_words import (
     new_table,
     reject_by_icmp,
     reject_by_reset,
+    to_log,
     to_queue,
     to_queue_of_xtables,
 )
-from telepresence_py.isolation.nftables import PRIORITY_MANGLE, REFUSED_MARK, Capture
+from telepresence_py.isolation.nftables import PRIORITY_MANGLE, REFUSED_MARK, REFUSED_MASK, Capture
 
 TABLE = "telepresence-hold"
 QUEUE = 0
-"""The number of the queue, in a network namespace that is ours."""
+"""The number of the queue, and of the log's group, in a network namespace that is ours."""
+
+LET_GO = 0x54600
+"""The mark of a packet that was logged and goes on; the capture takes it as any other."""
 
 REFUSED, NO_HOST, NO_NETWORK, FORBIDDEN = (REFUSED_MARK + number for number in (1, 2, 3, 4))
 
@@ -76,23 +89,34 @@ def mark_of(error: int) -> int:
     return _MARKS.get(error, NO_HOST)
 
 
-def hold_requests(capture: Capture, by_xtables: bool) -> list[Request]:
-    """One batch that makes the table, all or nothing. `by_xtables` is for kernels without nft_queue."""
+class Way(Enum):
+    """How packets are held."""
+
+    QUEUE = "the kernel keeps them"
+    QUEUE_OF_XTABLES = "the same, where there is no nft_queue"
+    LOG = "they are dropped, and copies of them sent again"
+
+
+def hold_requests(capture: Capture, way: Way) -> list[Request]:
+    """One batch that makes the table, all or nothing."""
     family = capture.family
-    queued = to_queue_of_xtables(QUEUE) if by_xtables else to_queue(QUEUE)
+    queued = _HELD[way]()
     first = is_first_of_tcp()
     hold: list[Rule] = []
+    if way is Way.LOG:
+        hold.append(("nftables rule with mark", [*is_marked(LET_GO), *accept()]))
+        hold.append(("nftables rule with mark", [*is_marked(REFUSED_MARK, REFUSED_MASK), *accept()]))
     if capture.pod_addresses:
         foreign = [*is_foreign(family, capture.pod_addresses), *first]
-        hold.append(("nftables rule with queue", [*foreign, *queued]))
+        hold.append(("nftables rule that holds", [*foreign, *queued]))
         hold += [
-            ("nftables rule with queue for a helper", [*is_to(family, address, TCP, port), *first, *queued])
+            ("nftables rule that holds for a helper", [*is_to(family, address, TCP, port), *first, *queued])
             for address in capture.pod_addresses
             for port in capture.helper_ports
         ]
     loopback = [*is_loopback(family), *first]
     hold.append(("nftables rule with socket", [*loopback, *is_for_a_socket(), *accept()]))
-    hold.append(("nftables rule with queue for loopback", [*loopback, *queued]))
+    hold.append(("nftables rule that holds for loopback", [*loopback, *queued]))
     chains = [
         Chain("hold", PREROUTING, PRIORITY_MANGLE - 10, hold),
         Chain("reject", INPUT, 0, _rejections(family)),
@@ -103,6 +127,13 @@ def hold_requests(capture: Capture, by_xtables: bool) -> list[Request]:
 def release_requests(family: int) -> list[Request]:
     """What undoes it."""
     return delete_table(family, TABLE)
+
+
+_HELD: dict[Way, Callable[[], list[bytes]]] = {
+    Way.QUEUE: lambda: to_queue(QUEUE),
+    Way.QUEUE_OF_XTABLES: lambda: to_queue_of_xtables(QUEUE),
+    Way.LOG: lambda: [*to_log(QUEUE), *drop()],
+}
 
 
 def _rejections(family: int) -> list[Rule]:

@@ -75,8 +75,10 @@ class Inside:
         self.raw_sockets = {int(each.family): each for each in _sockets(handed.get("raw", []))}
         self._wires = _sockets(handed.get("diagnosis", []))
         self.diagnosis = Diagnosis(self._wires[0]) if self._wires else None
-        self._queue = _sockets([*handed.get("held", []), *handed.get("destroyed", [])])
-        self.syn_queue = SynQueue(self._queue, self.diagnosis) if self._queue else None
+        held = handed.get("held", []) or handed.get("logged", [])
+        self._queue = _sockets([*held, *handed.get("destroyed", [])])
+        self._again = {int(each.family): each for each in _sockets(handed.get("again", []))}
+        self.syn_queue = _syn_queue(self._queue, self._again, self.diagnosis)
         self.volume_directories = _by_detail(handed, "volume")
         self.namespaces = _by_detail(handed, "namespace")
         self._tables = handed["network-tables"][0]
@@ -156,6 +158,7 @@ class Inside:
             *self.raw_sockets.values(),
             *self._wires,
             *self._queue,
+            *self._again.values(),
             *self._conntrack,
         ):
             each.close()
@@ -191,6 +194,18 @@ def _sockets(descriptors: Sequence[int]) -> tuple[Socket, ...]:
     for each in made:
         each.setblocking(False)
     return made
+
+
+def _syn_queue(
+    held: Sequence[Socket], again: Mapping[int, Socket], diagnosis: Diagnosis | None
+) -> SynQueue | None:
+    if not held:
+        return None
+    if not again:
+        return SynQueue(held, diagnosis)
+    from telepresence_py.isolation.syn_log import SynLog  # where the kernel has no queue
+
+    return SynLog(held, again, diagnosis)
 
 
 def _by_detail(handed: Mapping[str, Sequence[int]], kind: str) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from telepresence_py.isolation import netlink_socket
@@ -71,7 +71,7 @@ def bring_up(
             sockets += _open_sockets(family, is_captured=bool(own))
     if held:
         try:
-            sockets += open_queue(captures)
+            sockets += _hold(captures)
         except QueueRefused as refused:
             notices.append(
                 "connect() of the command succeeds at once, and what is refused shows as a reset after it: "
@@ -79,6 +79,19 @@ def bring_up(
                 "nft_reject_ipv4 nft_reject_ipv6` as root may help, `--connect fast` accepts it"
             )
     return sockets, notices
+
+
+def _hold(captures: Sequence[Capture]) -> list[tuple[str, socket.socket]]:
+    try:
+        return open_queue(captures)
+    except QueueRefused as refused:
+        # seldom wanted, and it would stay in the agent's memory
+        from telepresence_py.isolation.syn_log import open_log
+
+        try:
+            return open_log(captures)
+        except QueueRefused as second:
+            raise QueueRefused(f"queue: {refused}; log: {second}") from second
 
 
 def _redirect(packed: list[bytes], helper_ports: tuple[int, ...]) -> list[tuple[str, socket.socket]]:

@@ -45,7 +45,7 @@ def read_packets(datagram: bytes) -> Iterator[HeldSyn]:
     for kind, _sequence, start, end in messages(datagram):
         if kind == _PACKET:
             parts = attributes(datagram[start + 4 : end])
-            syn = _parse(int.from_bytes(parts[_PACKET_ID][:4], "big"), parts.get(_PACKET_PAYLOAD, b""))
+            syn = parse_syn(int.from_bytes(parts[_PACKET_ID][:4], "big"), parts.get(_PACKET_PAYLOAD, b""))
             if syn is not None:
                 yield syn
 
@@ -70,8 +70,9 @@ def _head(queue: int) -> bytes:
     return struct.pack(">BBH", socket.AF_UNSPEC, 0, queue)
 
 
-def _parse(packet: int, ip: bytes) -> HeldSyn | None:
-    """RFC 791 or RFC 8200, and RFC 9293."""
+def parse_syn(packet: int, ip: bytes) -> HeldSyn | None:
+    """The first packet of a connection, which has that number; None for what is no TCP packet (RFC 791 or RFC
+    8200, and RFC 9293)."""
     if not ip:
         return None
     if ip[0] >> 4 == 4:

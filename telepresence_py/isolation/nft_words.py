@@ -202,6 +202,12 @@ def to_queue_of_xtables(number: int) -> list[bytes]:
     return [_expression("target", attribute(1, text("NFQUEUE")), attribute(2, be32(3)), attribute(3, info))]
 
 
+def to_log(group: int) -> list[bytes]:
+    """A copy of the whole packet to the reader of that group, at once; the packet itself goes on."""
+    parts = (struct.pack(">H", group), None, None, struct.pack(">H", 1))
+    return [_expression("log", *(attribute(kind, each) for kind, each in enumerate(parts, start=1) if each))]
+
+
 def reject_by_reset() -> list[bytes]:
     return [_expression("reject", attribute(1, be32(_REJECT_RESET)))]
 

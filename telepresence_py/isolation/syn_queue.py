@@ -6,13 +6,14 @@ import errno
 import os
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 
 from telepresence_py.isolation import netlink_socket
 from telepresence_py.isolation.diagnosis import SOCK_DIAG, Diagnosis
-from telepresence_py.isolation.holding import QUEUE, REFUSED, hold_requests, mark_of, release_requests
-from telepresence_py.isolation.netlink import answers, numbered
+from telepresence_py.isolation.holding import QUEUE, REFUSED, Way, hold_requests, mark_of, release_requests
+from telepresence_py.isolation.netlink import Request, answers, numbered
 from telepresence_py.isolation.nfqueue import bind_requests, drop, let_go, read_packets
 from telepresence_py.isolation.nftables import Capture
 from telepresence_py.isolation.sock_diag import End, read_destroyed
@@ -45,27 +46,43 @@ def open_queue(captures: Sequence[Capture]) -> list[tuple[str, socket.socket]]:
     To be called while the namespace is empty and all else in it is made: each family is tried out with a
     connection to a port of loopback where nobody listens.
     """
+
+    def refuse(wire: socket.socket) -> None:
+        for syn in read_packets(wire.recv(_ROOM)):
+            wire.send(let_go(QUEUE, syn.packet, REFUSED))
+
+    wire = open_held(captures, bind_requests(QUEUE, MOST_HELD), _install, lambda wire, _family: refuse(wire))
+    return [("held", wire), *open_destroyed()]
+
+
+def open_held(
+    captures: Sequence[Capture],
+    requests: Sequence[Request],
+    install: Callable[[Capture], None],
+    refuse: Callable[[socket.socket, int], None],
+) -> socket.socket:
+    """The socket that asked the kernel for the packets. `install` makes the rules of one family, and
+    `refuse(socket, family)` refuses the packets that have come. QueueRefused as in `open_queue`."""
     wire = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, netlink_socket.NETFILTER)
     made: list[Capture] = []
     try:
-        _bind(wire)
+        _bind(wire, requests)
         for capture in captures:
-            _install(capture)
+            install(capture)
             made.append(capture)
-            _try_out(wire, capture.family)
+            _try_out(partial(refuse, wire, capture.family), capture.family)
     except OSError as error:
         wire.close()
         for capture in made:
             netlink_socket.exchange(netlink_socket.NETFILTER, release_requests(capture.family))
         raise QueueRefused(error.strerror or str(error)) from error
-    destroyed = _open_destroyed()
-    return [("held", wire), *([] if destroyed is None else [("destroyed", destroyed)])]
+    return wire
 
 
-def _bind(wire: socket.socket) -> None:
+def _bind(wire: socket.socket, requests: Sequence[Request]) -> None:
     wire.settimeout(_PROBE_SECONDS)
     wire.bind((0, 0))
-    for request in bind_requests(QUEUE, MOST_HELD):
+    for request in requests:
         wire.send(numbered([request]))
         for _sequence, refusal in answers(wire.recv(_ROOM)):
             if refusal:
@@ -76,14 +93,14 @@ def _bind(wire: socket.socket) -> None:
 
 def _install(capture: Capture) -> None:
     try:
-        netlink_socket.exchange(netlink_socket.NETFILTER, hold_requests(capture, by_xtables=False))
+        netlink_socket.exchange(netlink_socket.NETFILTER, hold_requests(capture, Way.QUEUE))
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise
-        netlink_socket.exchange(netlink_socket.NETFILTER, hold_requests(capture, by_xtables=True))
+        netlink_socket.exchange(netlink_socket.NETFILTER, hold_requests(capture, Way.QUEUE_OF_XTABLES))
 
 
-def _try_out(wire: socket.socket, family: int) -> None:
+def _try_out(refuse: Callable[[], None], family: int) -> None:
     """A connection is held, refused, and knows it; OSError else. Without a loopback in the family there is
     nothing that could be held."""
     to = ("::1" if family == socket.AF_INET6 else "127.0.0.1", _PROBED_PORT)
@@ -93,8 +110,7 @@ def _try_out(wire: socket.socket, family: int) -> None:
             return
         if failed != errno.EINPROGRESS:
             raise OSError(failed, f"a connection that is tried out is not held: {os.strerror(failed)}")
-        for syn in read_packets(wire.recv(_ROOM)):
-            wire.send(let_go(QUEUE, syn.packet, REFUSED))
+        refuse()
         poll = select.poll()
         poll.register(child, select.POLLOUT)
         poll.poll(_PROBE_SECONDS * 1000)
@@ -103,8 +119,8 @@ def _try_out(wire: socket.socket, family: int) -> None:
         raise OSError(ended, f"a connection that is tried out is not refused: {os.strerror(ended)}")
 
 
-def _open_destroyed() -> socket.socket | None:
-    """Hears of every TCP socket that is gone. None where the kernel does not tell."""
+def open_destroyed() -> list[tuple[str, socket.socket]]:
+    """One that hears of every TCP socket that is gone. None where the kernel does not tell."""
     wire = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, SOCK_DIAG)
     try:
         wire.bind((0, 0))
@@ -113,8 +129,8 @@ def _open_destroyed() -> socket.socket | None:
         wire.setsockopt(_SOL_NETLINK, _NO_ENOBUFS, 1)
     except OSError:
         wire.close()
-        return None
-    return wire
+        return []
+    return [("destroyed", wire)]
 
 
 class SynQueue:
@@ -138,7 +154,7 @@ class SynQueue:
         """
         # the queue last: a socket that is gone by now has sent its packet before
         gone = [] if self._destroyed is None else _datagrams(self._destroyed)
-        syns = [syn for datagram in _datagrams(self._held) for syn in read_packets(datagram)]
+        syns = [syn for datagram in _datagrams(self._held) for syn in self._read(datagram)]
         return syns, [ends for datagram in gone for ends in read_destroyed(datagram)]
 
     def is_connecting(self, syn: HeldSyn) -> bool:
@@ -150,14 +166,22 @@ class SynQueue:
 
     def let_go(self, syn: HeldSyn) -> None:
         """It goes on to the listener for which it was captured."""
-        self._say(let_go(QUEUE, syn.packet))
+        self._pass(syn, None)
 
     def refuse(self, syn: HeldSyn, error: int) -> None:
         """connect() fails with that errno, or the nearest that a network can cause; ETIMEDOUT is `drop`."""
-        self._say(let_go(QUEUE, syn.packet, mark_of(error)))
+        self._pass(syn, mark_of(error))
 
     def drop(self, syn: HeldSyn) -> None:
         self._say(drop(QUEUE, syn.packet))
+
+    # --- how the kernel is talked to ---------------------------------------------------------------------
+
+    def _read(self, datagram: bytes) -> Iterator[HeldSyn]:
+        return read_packets(datagram)
+
+    def _pass(self, syn: HeldSyn, mark: int | None) -> None:
+        self._say(let_go(QUEUE, syn.packet, mark))
 
     def _say(self, verdict: bytes) -> None:
         # the kernel acts within send(2); what it does not know any more needs no verdict

@@ -10,9 +10,11 @@ import pytest
 
 from telepresence_py.isolation.holding import (
     FORBIDDEN,
+    LET_GO,
     NO_HOST,
     NO_NETWORK,
     REFUSED,
+    Way,
     hold_requests,
     mark_of,
     release_requests,
@@ -22,8 +24,8 @@ from telepresence_py.isolation.nftables import REFUSED_MARK, REFUSED_MASK, Captu
 V4, ALSO_V4 = bytes([10, 1, 1, 1]), bytes([10, 1, 1, 2])
 
 
-def rules(capture: Capture, by_xtables: bool = False) -> list[tuple[str, bytes]]:
-    requests = hold_requests(capture, by_xtables)
+def rules(capture: Capture, way: Way = Way.QUEUE) -> list[tuple[str, bytes]]:
+    requests = hold_requests(capture, way)
     return [(request.what, request.body) for request in requests if "rule" in request.what]
 
 
@@ -48,7 +50,7 @@ def test_every_rule_that_holds_looks_for_a_first_packet() -> None:
     holding = [
         body
         for what, body in rules(Capture(2, (V4, ALSO_V4), 1, 2, (8081, 8082)))
-        if "queue" in what or "socket" in what
+        if "holds" in what or "socket" in what
     ]
     assert len(holding) == 1 + 4 + 2
     assert all(flags in body for body in holding)
@@ -56,15 +58,25 @@ def test_every_rule_that_holds_looks_for_a_first_packet() -> None:
 
 def test_without_an_address_only_loopback_is_held() -> None:
     told = [what for what, _body in rules(Capture(socket.AF_INET6, (), 1, 2))]
-    assert [what for what in told if "queue" in what] == ["nftables rule with queue for loopback"]
+    assert [what for what in told if "holds" in what] == ["nftables rule that holds for loopback"]
 
 
 def test_an_old_kernel_is_asked_in_the_words_of_iptables() -> None:
     capture = Capture(2, (V4,), 1, 2)
-    for by_xtables, there, missing in ((False, b"queue\0", b"NFQUEUE"), (True, b"NFQUEUE\0", b"queue\0")):
-        queues = [body for what, body in rules(capture, by_xtables) if "queue" in what]
+    words = {Way.QUEUE: (b"queue\0", b"NFQUEUE"), Way.QUEUE_OF_XTABLES: (b"NFQUEUE\0", b"queue\0")}
+    for way, (there, missing) in words.items():
+        queues = [body for what, body in rules(capture, way) if "holds" in what]
         assert len(queues) == 2
         assert all(there in body and missing not in body for body in queues)
+
+
+def test_what_was_logged_is_dropped_and_what_is_sent_again_passes() -> None:
+    let_go, refused, *_ = rules(Capture(2, (V4,), 1, 2), Way.LOG)
+    holding = [body for what, body in rules(Capture(2, (V4,), 1, 2), Way.LOG) if "holds" in what]
+    assert all(b"log\0" in body and b"immediate\0" in body for body in holding)
+    assert struct.pack("=I", LET_GO) in let_go[1]
+    assert struct.pack("=I", REFUSED_MARK) in refused[1]
+    assert LET_GO & REFUSED_MASK != REFUSED_MARK
 
 
 def test_the_table_can_go_again_and_the_capture_stays() -> None:

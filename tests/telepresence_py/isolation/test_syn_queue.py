@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trio
 
-from telepresence_py.isolation import network, syn_queue
+from telepresence_py.isolation import network, syn_log, syn_queue
 from telepresence_py.isolation.inside import Inside
 from telepresence_py.isolation.syn_queue import QueueRefused, SynQueue
 from telepresence_py.model.world import HeldSyn
@@ -35,6 +35,23 @@ FAR_V4, FAR_V6 = "10.96.0.10", "fd00:10:96::a"
 HELPER_PORT = 9090
 
 Judge = Callable[[SynQueue, HeldSyn], None]
+
+each_way = pytest.mark.usefixtures("way")
+
+
+@pytest.fixture(params=["queue", "log"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the kernel's queue, and as though it had none, by its log."""
+    if request.param == "log":
+        monkeypatch.setattr(network, "open_queue", there_is_no_queue)
+
+
+def there_is_no_queue(_captures: object) -> Any:
+    raise QueueRefused("there is no queue")
+
+
+def there_is_no_log(_captures: object) -> Any:
+    raise QueueRefused("there is no log")
 
 
 def connect(address: str, port: int = 5432) -> str:
@@ -100,6 +117,7 @@ def let_go(queue: SynQueue, syn: HeldSyn) -> None:
     queue.let_go(syn)
 
 
+@each_way
 @each_user
 @pytest.mark.parametrize(("address", "own"), [(FAR_V4, POD_V4), (FAR_V6, POD_V6)])
 def test_a_connection_that_is_let_go_is_accepted_where_it_was_captured(
@@ -110,6 +128,7 @@ def test_a_connection_that_is_let_go_is_accepted_where_it_was_captured(
     assert {(syn.child[0], syn.destination) for syn in seen} == {(own, (address, 5432))}
 
 
+@each_way
 @each_user
 @pytest.mark.parametrize("error", [errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH])
 def test_a_refusal_is_the_errno_of_connect(user: str, error: int) -> None:
@@ -124,6 +143,7 @@ def test_a_refusal_is_the_errno_of_connect(user: str, error: int) -> None:
     assert told == {(way.__name__, address): wanted for way in ways for address in addresses}
 
 
+@each_way
 @pytest.mark.parametrize(("error", "told"), [(errno.EACCES, "EACCES"), (errno.EIO, "EHOSTUNREACH")])
 def test_what_a_network_cannot_say_is_an_unreachable_host(error: int, told: str) -> None:
     assert (
@@ -131,6 +151,7 @@ def test_what_a_network_cannot_say_is_an_unreachable_host(error: int, told: str)
     )
 
 
+@each_way
 def test_a_packet_that_is_dropped_is_repeated_with_its_number() -> None:
     seen: list[HeldSyn] = []
 
@@ -146,6 +167,7 @@ def test_a_packet_that_is_dropped_is_repeated_with_its_number() -> None:
     assert len({syn.packet for syn in judged}) >= 2
 
 
+@each_way
 @pytest.mark.parametrize("address", [FAR_V4, FAR_V6])
 def test_a_packet_that_was_held_until_it_was_repeated_still_makes_the_connection(address: str) -> None:
     first: list[HeldSyn] = []
@@ -163,6 +185,7 @@ def test_a_packet_that_was_held_until_it_was_repeated_still_makes_the_connection
     assert len({syn.packet for syn in judged}) >= 2
 
 
+@each_way
 def test_what_the_child_has_itself_is_not_held() -> None:
     def serve_itself() -> list[str]:
         heard = []
@@ -177,6 +200,7 @@ def test_what_the_child_has_itself_is_not_held() -> None:
     assert (told, seen) == (["127.0.0.1", "::1", POD_V4, POD_V6], [])
 
 
+@each_way
 def test_a_helper_of_the_pod_is_held_at_the_pods_address_and_a_datagram_is_not() -> None:
     def ask() -> tuple[str, str]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -195,6 +219,7 @@ def test_a_helper_of_the_pod_is_held_at_the_pods_address_and_a_datagram_is_not()
     assert answered.startswith(f"captured {FAR_V4} 53")
 
 
+@each_way
 @pytest.mark.parametrize("shape", ["IPv4", "IPv6", "IPv4 over IPv6"])
 def test_a_child_that_gives_up_is_told_of_and_one_that_goes_on_is_not(shape: str) -> None:
     meant = FAR_V6 if shape == "IPv6" else FAR_V4
@@ -231,6 +256,7 @@ def test_a_child_that_gives_up_is_told_of_and_one_that_goes_on_is_not(shape: str
     assert run_trio_as("plain", main) == ({1: True, 2: False}, (meant, 2))
 
 
+@each_way
 def test_a_port_is_used_again_and_again_for_the_same_destination() -> None:
     """The relay closes first: TIME_WAIT is on our side, where the next packet of these ends arrives."""
 
@@ -262,6 +288,7 @@ async def _readable(*descriptors: int) -> None:
             nursery.start_soon(one, descriptor)
 
 
+@each_way
 def test_500_at_once_are_each_held_and_answered() -> None:
     def crowd() -> int:
         kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK
@@ -286,10 +313,8 @@ def test_500_at_once_are_each_held_and_answered() -> None:
 def test_a_kernel_that_cannot_hold_has_connections_as_without_and_it_is_told(
     user: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(_captures: object) -> Any:
-        raise QueueRefused("there is no queue")
-
-    monkeypatch.setattr(network, "open_queue", refused)
+    monkeypatch.setattr(network, "open_queue", there_is_no_queue)
+    monkeypatch.setattr(syn_log, "open_log", there_is_no_log)
     notices: list[str] = []
 
     async def main() -> Any:
@@ -307,14 +332,14 @@ def test_a_kernel_that_cannot_hold_has_connections_as_without_and_it_is_told(
     assert told.startswith("captured")
     assert is_none
     (notice,) = [each for each in said if "connect()" in each]
-    assert "there is no queue" in notice
+    assert "queue: there is no queue; log: there is no log" in notice
     assert "--connect fast" in notice
 
 
 def test_a_queue_that_does_not_hold_what_is_tried_out_leaves_nothing_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def fails(_wire: socket.socket, _family: int) -> None:
+    def fails(_refuse: object, _family: int) -> None:
         raise OSError(errno.ECONNREFUSED, "not held")
 
     monkeypatch.setattr(syn_queue, "_try_out", fails)
