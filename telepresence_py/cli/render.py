@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -132,6 +131,8 @@ class Screen:
 
     def _write_log(self, event: Event) -> None:
         if self._log is not None:
+            from datetime import UTC, datetime  # whoever keeps no log needs none
+
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             self._log.write(f"{now} {event.level.value:7} {event.name}: {event.text}\n")
             self._log.flush()

@@ -6,6 +6,7 @@ alive to restore. Its standard error is the session's log.
 
 from __future__ import annotations
 
+import linecache
 import logging
 import resource
 import signal
@@ -25,8 +26,6 @@ from telepresence_py.model.door import Ended, Failed, Run, Swap  # noqa: E402
 from telepresence_py.model.errors import InternalError, TelepresenceError  # noqa: E402
 from telepresence_py.process.kernel import settle_heap  # noqa: E402
 from telepresence_py.session.door import CliGone, Door, open_door  # noqa: E402
-from telepresence_py.session.run import run  # noqa: E402
-from telepresence_py.session.swap import swap  # noqa: E402
 from telepresence_py.tunnel import bridge  # noqa: E402
 
 _log = logging.getLogger("telepresence_py.session")
@@ -37,6 +36,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     settle_heap()
+    linecache.clearcache()  # attrs, which trio uses, keeps the source of all that it makes there
     _raise_descriptor_limit()
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)  # a program that we start must not keep the door open
@@ -68,10 +68,15 @@ async def _serve(sock: socket.socket) -> None:
 
 
 async def _play(door: Door) -> None:
+    """Only the story that is played stays in memory."""
     match await door.opening():
         case Swap(intent):
+            from telepresence_py.session.swap import swap
+
             await swap(door, intent)
         case Run(intent):
+            from telepresence_py.session.run import run
+
             await run(door, intent)
 
 

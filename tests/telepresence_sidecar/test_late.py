@@ -68,7 +68,7 @@ print(
     "imports",
     [
         "telepresence_sidecar.__main__",
-        "telepresence_py.session.__main__, telepresence_py.tunnel.connection, telepresence_py.cluster.client",
+        "telepresence_py.session.__main__, telepresence_py.session.swap, telepresence_py.tunnel.connection",
         "telepresence_py.cli.main, telepresence_py.cli.conversation",
     ],
 )

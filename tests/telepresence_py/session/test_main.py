@@ -38,7 +38,7 @@ def test_what_went_wrong_while_ending_is_told_all_the_same():
 def test_a_session_begins_without_what_only_tunnels_need():
     """asyncssh takes a tenth of a second to import: there is time for that while the pod starts."""
     program = (
-        "import sys, telepresence_py.session.__main__\n"
+        "import sys, telepresence_py.session.__main__, telepresence_py.session.swap\n"
         "print(sorted({'asyncssh', 'picows', 'kubernetes', 'oauthlib', 'requests'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -48,12 +48,13 @@ def test_a_session_begins_without_what_only_tunnels_need():
 def test_a_session_with_its_tunnel_and_its_cluster_does_without_what_they_never_need():
     """Each of these is half a megabyte or more of memory, as long as the session lasts."""
     program = (
-        "import sys, telepresence_py.session.__main__, telepresence_py.tunnel.connection\n"
+        "import sys, telepresence_py.session.__main__, telepresence_py.session.swap\n"
+        "import telepresence_py.tunnel.connection\n"
         "from telepresence_py.cluster.library import load_library\n"
         "load_library()\n"
         "needless = {'multiprocessing', 'pickle', 'zipfile', 'importlib.metadata', 'typing_extensions',"
         " 'argparse', 'difflib', 'urllib.request', 'cryptography.x509', 'telepresence_py.fuse.codec',"
-        " 'telepresence_py.forward.proxying'}\n"
+        " 'telepresence_py.forward.proxying', 'telepresence_py.session.run', 'tomllib'}\n"
         "print(sorted(needless & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
