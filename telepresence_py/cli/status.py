@@ -79,7 +79,7 @@ def _chosen(session: str | None) -> Sequence[SessionRecord]:
     named = [record for record in records if record.session == session]
     if not named:
         there = [record.session for record in records]
-        others = suggestion(session, there, "others")
+        others = suggestion(session, there, "sessions")
         raise NamedObjectMissing(f"there is no session {session} on this machine{others}")
     return named
 
