@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from telepresence_py.model.errors import ClusterUnreachable, NoRights, PreconditionFailed
 from telepresence_py.model.network import WebSocketTarget
-from telepresence_py.tunnel.picows import WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport
+from telepresence_py.tunnel.lean_picows import load_picows
 from telepresence_py.tunnel.websocket import (
     DialFailed,
     not_accepted,
@@ -24,6 +24,10 @@ from telepresence_py.tunnel.websocket import (
     server_of,
     status_of,
 )
+
+load_picows()
+
+from picows import WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport  # noqa: E402
 
 PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 SILENCE_SECONDS = 30.0

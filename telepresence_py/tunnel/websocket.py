@@ -14,15 +14,7 @@ from python_socks import ProxyError
 
 from telepresence_py.model.errors import ClusterUnreachable, NoRights, SessionLost, TelepresenceError
 from telepresence_py.model.network import WebSocketTarget
-from telepresence_py.tunnel.picows import (
-    WSError,
-    WSFrame,
-    WSHandshakeError,
-    WSListener,
-    WSMsgType,
-    WSTransport,
-    ws_connect,
-)
+from telepresence_py.tunnel.lean_picows import load_picows
 from telepresence_py.tunnel.speeches import (
     CHANNEL_PROTOCOL,
     LONGEST_PREFIX,
@@ -30,6 +22,18 @@ from telepresence_py.tunnel.speeches import (
     Channels,
     Spdy,
     Speech,
+)
+
+load_picows()
+
+from picows import (  # noqa: E402
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
 )
 
 HANDSHAKE_SECONDS = 10.0

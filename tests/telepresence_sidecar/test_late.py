@@ -85,7 +85,8 @@ print([name for name in SELDOM_USED if name in sys.modules and type(sys.modules[
 def test_the_ways_through_a_socks_proxy_are_loaded_when_there_is_one() -> None:
     question = """
 import sys
-from telepresence_py.tunnel import picows
+from telepresence_py.tunnel.lean_picows import load_picows
+load_picows()
 import picows.proxy as theirs
 before = "python_socks.async_.asyncio" in sys.modules
 made = theirs.Proxy.from_url("socks5://localhost:1080")

@@ -19,6 +19,15 @@ from telepresence_py.session.run_plan import plan_run
 from tests.fakes.cluster import fake_cluster, no_plugin, write_kubeconfig
 
 IDENTITY = SessionIdentity("s1", "ssh-ed25519 A", "2026-01-01T00:00:00Z")
+LIKE_A_JOB = RunIntent(
+    cluster=ClusterChoice(),
+    name="api",
+    model=Model("job", "x"),
+    service_account=None,
+    exposed=(),
+    command=("x",),
+    holder="me@here",
+)
 EXPOSED = (PortOverride(9000, 8080),)
 
 
@@ -273,16 +282,7 @@ def test_what_webhooks_add_to_the_models_own_pod_is_in_ours(cluster, runner):
     cluster.admit = inject
     template = {"metadata": {"labels": {"inject": "true"}}, "spec": {"containers": [{"name": "app"}]}}
     model = ModelSnapshot(Template("job/x", template), ())
-    intent = RunIntent(
-        cluster=ClusterChoice(),
-        name="api",
-        model=Model("job", "x"),
-        service_account=None,
-        exposed=(),
-        command=("x",),
-        holder="me@here",
-    )
-    plan = plan_run(intent, model, IDENTITY)
+    plan = plan_run(LIKE_A_JOB, model, IDENTITY)
     admission = runner.call(lambda opened: rehearse_own_pod(opened, plan))
     (mesh,) = admission.pod["spec"]["initContainers"]
     assert (mesh["name"], mesh["restartPolicy"]) == ("mesh", "Always")
@@ -298,16 +298,7 @@ def test_that_the_models_own_pod_is_refused_is_no_reason_against_ours(cluster, r
     cluster.refuse = refuse
     spec = {"containers": [{"name": "app"}], "activeDeadlineSeconds": 5}
     model = ModelSnapshot(Template("job/x", {"metadata": {}, "spec": spec}), ())
-    intent = RunIntent(
-        cluster=ClusterChoice(),
-        name="api",
-        model=Model("job", "x"),
-        service_account=None,
-        exposed=(),
-        command=("x",),
-        holder="me@here",
-    )
-    plan = plan_run(intent, model, IDENTITY)
+    plan = plan_run(LIKE_A_JOB, model, IDENTITY)
     assert runner.call(lambda opened: rehearse_own_pod(opened, plan)).pod["spec"]["containers"]
 
 

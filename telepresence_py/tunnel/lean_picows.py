@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-__all__ = ["WSError", "WSFrame", "WSHandshakeError", "WSListener", "WSMsgType", "WSTransport", "ws_connect"]
-
+LIBRARY = "picows"
 _SOCKS = "python_socks.async_.asyncio"
 
 
@@ -21,21 +21,14 @@ class _Proxy:
         return Proxy.from_url(url, **options)
 
 
-_stand_in = None
-if _SOCKS not in sys.modules:
-    _stand_in = ModuleType(_SOCKS)
-    _stand_in.Proxy = _Proxy  # type: ignore[attr-defined]
-    sys.modules[_SOCKS] = _stand_in
-try:
-    from picows import (
-        WSError,
-        WSFrame,
-        WSHandshakeError,
-        WSListener,
-        WSMsgType,
-        WSTransport,
-        ws_connect,
-    )
-finally:
-    if _stand_in is not None:
+def load_picows() -> None:
+    """So that a later `import picows` takes what is here; nothing when it, or SOCKS, was imported already."""
+    if _SOCKS in sys.modules:
+        return
+    stand_in = ModuleType(_SOCKS)
+    stand_in.Proxy = _Proxy  # type: ignore[attr-defined]
+    sys.modules[_SOCKS] = stand_in
+    try:
+        import_module(LIBRARY)
+    finally:
         del sys.modules[_SOCKS]
