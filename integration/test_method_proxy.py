@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 
 import pytest
 
-from integration.probe.shell_child import ShellChild, shell_child
-from integration.probe.town import SERVICE_ACCOUNT, SINGLE_FILE, peers, settle, target
-from integration.support.aftermath import assert_no_process_left, assert_restored, remember
+from integration.probe.beside import free_port, shell_beside
+from integration.probe.shell_child import ShellChild
+from integration.probe.town import SERVICE_ACCOUNT, SINGLE_FILE
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
 
@@ -24,25 +23,13 @@ NO_HOST = 5, 6, 7, 97
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    """A port of the laptop that nobody has."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="module")
 def child(town: Namespace, townsman: Product, port: int) -> Iterator[ShellChild]:
-    """A shell beside the CLI, which ends with 7; after it all is restored, and nothing of it is left."""
-    settle(town, *peers(), *target("proxied"))
-    before = remember(town, "proxied")
-    with shell_child(townsman, "proxied", "--method", "proxy", "-p", f"{port}:8080") as child:
+    with shell_beside(town, townsman, "proxied", "proxy", port) as child:
         yield child
-        stdin = child.swap.running.process.stdin
-        assert stdin is not None
-        stdin.write(b"exit 7\n")
-        assert child.swap.running.wait() == 7
-    assert_restored(before)
-    assert_no_process_left(townsman)
-    assert not list((townsman.directory / "run").rglob("volumes-*"))
 
 
 def test_what_it_cannot_do_is_said_before_anything_is_touched(child: ShellChild) -> None:
