@@ -18,6 +18,7 @@ from telepresence_py.process.kernel import (
     clone_sibling,
     die_with_parent,
     mount,
+    write_setting,
 )
 
 _NO_PROC = "the command sees the laptop's /proc, with other process ids than its own: {reason}"
@@ -32,6 +33,7 @@ def become_first(announce: Callable[[int], None], beside_us: bool = True) -> int
     children to wait for, and from inside no signal can harm it.
     """
     announced, told = os.pipe()
+    outside_pid = os.getpid()
     pid = clone_sibling() if beside_us else os.fork()
     os.close(announced if pid else told)
     if pid:
@@ -42,9 +44,21 @@ def become_first(announce: Callable[[int], None], beside_us: bool = True) -> int
             raise OSError(0, "it is not the first one")
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # then the kernel reaps: wait(2)
         die_with_parent(signal.SIGTERM)
+        _count_on_from(outside_pid)
         os.read(announced, 1)
         os.close(announced)
     return pid
+
+
+def _count_on_from(pid: int) -> None:
+    """Let the pids inside go on after `pid`, an own one of every session.
+
+    Sessions share /tmp, and programs name files of theirs there by their pid: two JVMs that are both number 2
+    would contend for /tmp/hsperfdata_USER/2. Of the namespace of who writes: Documentation/admin-guide/sysctl
+    /kernel.rst, ns_last_pid. Where /proc/sys may not be written, as in containers, they begin with 2.
+    """
+    with suppress(OSError):
+        write_setting("/proc/sys/kernel/ns_last_pid", str(pid))
 
 
 def wait_for(first: int) -> int:
