@@ -16,6 +16,8 @@ from telepresence_py.cli.common import (
     NearestGroup,
     cluster_choice,
     cluster_options,
+    dry_run_choice,
+    dry_run_options,
     output_options,
     screen_for,
 )
@@ -91,6 +93,7 @@ def status(session: str | None, watch: bool, output: str, **options: Any) -> Non
 @click.argument("target", required=False, metavar="[KIND/NAME]")
 @click.option("--all", "everything", is_flag=True, help="Whatever sessions left in this namespace.")
 @click.option("--force", is_flag=True, help="Also end a session that is alive.")
+@dry_run_options
 @cluster_options
 @output_options
 def restore(target: str | None, everything: bool, force: bool, **options: Any) -> None:
@@ -98,10 +101,11 @@ def restore(target: str | None, everything: bool, force: bool, **options: Any) -
     if (target is None) != everything:
         raise BadUsage("say either which workload to restore, KIND/NAME, or --all")
     with screen_for(options) as screen:
-        from telepresence_py.cli.leftovers import restore_workloads
+        from telepresence_py.cli.leftovers import restore_workloads, tell_restore
 
         workload = None if target is None else str(parse_target(target))
-        restore_workloads(cluster_choice(options), screen, workload, force)
+        do = tell_restore if dry_run_choice(options) else restore_workloads
+        do(cluster_choice(options), screen, workload, force)
 
 
 cli.add_command(run)

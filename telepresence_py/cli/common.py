@@ -75,10 +75,28 @@ def output_options(command: AnyCommand) -> AnyCommand:
     return command
 
 
+def dry_run_options(command: AnyCommand) -> AnyCommand:
+    """Taken out by `dry_run_choice`."""
+    for option in (
+        click.option("-o", "--output", type=click.Choice(["table", "json"]), help="With --dry-run."),
+        click.option("--dry-run", is_flag=True, help="Tell what would be done, and how it is undone."),
+    ):
+        command = option(command)
+    return command
+
+
+def dry_run_choice(options: dict[str, Any]) -> bool:
+    """Whether nothing shall be done; BadUsage where the form of an answer is named that there will not be."""
+    dry_run, output = options.pop("dry_run"), options.pop("output")
+    if output is not None and not dry_run:
+        raise BadUsage(f"--output {output} is for what --dry-run tells: add that, or leave it out")
+    return bool(dry_run)
+
+
 def screen_for(options: dict[str, Any]) -> Screen:
     """The screen that the output options ask for; they are taken out of `options`."""
-    wanted = Wanted(*(options.pop(name) for name in ("quiet", "verbose", "debug", "log_file")))
-    return Screen(sys.stderr, wanted)
+    named = {name: options.pop(name) for name in ("quiet", "verbose", "debug", "log_file")}
+    return Screen(sys.stderr, Wanted(**named, as_json=options.get("output") == "json"))
 
 
 def cluster_choice(options: dict[str, Any]) -> ClusterChoice:

@@ -42,9 +42,10 @@ def container_options(command: AnyCommand) -> AnyCommand:
 
 
 def container_choice(
-    run_in: str | None, build: str | None, method: str | None, unkept: Sequence[str] = ()
+    run_in: str | None, build: str | None, method: str | None, unkept: Sequence[str] = (), touch: bool = True
 ) -> str | None:
-    """The image that the command shall run in; None when it is no container. Builds the image of `--build`.
+    """The image that the command shall run in; None when it is no container. Builds the image of `--build`,
+    unless nothing shall be touched.
 
     `unkept` are options that were given, and that a container cannot keep.
 
@@ -66,9 +67,10 @@ def container_choice(
         raise BadUsage(f"--run-in: {run_in!r} does not name an image; write for example localhost/name:tag")
     source = None if build is None else _source(build)
     _require_podman(option)
-    _remove_left()
+    if touch:
+        _remove_left()
     if source is not None:
-        return _built(source)
+        return _built(source) if touch else _built_name(source)
     assert run_in is not None
     if _ask("image", "exists", run_in) == _NO_SUCH_IMAGE:
         raise NamedObjectMissing(
@@ -122,11 +124,9 @@ def _remove_left() -> None:
 def _built(source: Path) -> str:
     """The image of the build, which tells its progress on stderr; what did not change since the last time is
     not made again."""
-    import hashlib
     import subprocess
 
-    directory = os.fsencode(source.parent.resolve())
-    name = f"{_BUILT}-{hashlib.sha256(directory).hexdigest()[:12]}"
+    name = _built_name(source)
     told = subprocess.run(
         ("podman", "build", "--tag", name, "--file", str(source), str(source.parent)),
         stdin=subprocess.DEVNULL,
@@ -139,6 +139,13 @@ def _built(source: Path) -> str:
             f"{told.returncode}, and told why above); nothing in the cluster was touched"
         )
     return name
+
+
+def _built_name(source: Path) -> str:
+    import hashlib
+
+    directory = os.fsencode(source.parent.resolve())
+    return f"{_BUILT}-{hashlib.sha256(directory).hexdigest()[:12]}"
 
 
 def _ask(*words: str) -> int:

@@ -26,6 +26,7 @@ from telepresence_py.model.door import (
     DoorError,
     Ended,
     Failed,
+    Foretold,
     News,
     Opening,
     PluginEnded,
@@ -55,7 +56,7 @@ _UNDO = {Swap: "the original comes back", Run: "its pod is removed"}
 def converse(opening: Opening, screen: Screen, again: Again = ONCE) -> int:
     """Hold the session that `opening` asks for, to its end.
 
-    The exit code of the last child, minus n when signal n ended it or the preparation.
+    The exit code of the last child, minus n when signal n ended it or the preparation; 0 of a dry run.
 
     Raises the TelepresenceError that ended the session, or that kept the command from being executed.
     """
@@ -131,6 +132,11 @@ class _Conversation:
                 self._plugins.start(call)
             case Confirm(question, refusal):
                 self._ask(question, refusal)
+            case Foretold(preview):
+                from telepresence_py.cli.preview import show_preview  # what few sessions need
+
+                show_preview(preview, self._screen)
+                self._code = 0
             case StartChild() as request:
                 self._start(request, arrival.descriptors)
             case StopChild(grace_seconds):

@@ -10,16 +10,24 @@ from dataclasses import asdict
 import click
 import trio
 
+from telepresence_py.cli.preview import show_preview
 from telepresence_py.cli.render import Screen
 from telepresence_py.cli.tables import table
 from telepresence_py.cluster.client import open_cluster
 from telepresence_py.model.errors import PreconditionFailed, TelepresenceError
 from telepresence_py.model.events import Event, Report
 from telepresence_py.model.intent import ClusterChoice
+from telepresence_py.model.preview import Preview
 from telepresence_py.model.records import SessionRecord
 from telepresence_py.process.plugin import run_plugin_here
 from telepresence_py.process.records import live_sessions, runtime_directory
-from telepresence_py.session.leftovers import Leftover, list_leftovers, restore_leftovers
+from telepresence_py.session.leftovers import (
+    Leftover,
+    changes_of,
+    find_to_restore,
+    list_leftovers,
+    restore_leftovers,
+)
 from telepresence_py.settings import read_settings
 
 _SESSION_COLUMNS = ("SESSION", "WORKLOAD", "NAMESPACE", "CONTEXT", "SINCE", "PID", "COMMAND")
@@ -69,6 +77,17 @@ def restore_workloads(choice: ClusterChoice, screen: Screen, workload: str | Non
             f"the original of {' and '.join(late)} did not become Ready in time; kubectl describe tells "
             "why, and this may be run again"
         )
+
+
+def tell_restore(choice: ClusterChoice, screen: Screen, workload: str | None, force: bool) -> None:
+    """Print on stdout what `restore_workloads` would do; raises what it raises before it touches anything."""
+    show_preview(trio.run(_foretell, choice, screen.report, workload, force), screen)
+
+
+async def _foretell(choice: ClusterChoice, report: Report, workload: str | None, force: bool) -> Preview:
+    async with open_cluster(choice, run_plugin_here) as cluster:
+        found = await find_to_restore(cluster, report, workload, force)
+        return Preview("restore", workload or "", cluster.namespace, cluster.context, changes_of(found))
 
 
 async def _pods_of(choice: ClusterChoice) -> tuple[str, tuple[Leftover, ...]]:

@@ -18,12 +18,14 @@ _DIM, _YELLOW, _PLAIN = "\x1b[2m", "\x1b[33m", "\x1b[0m"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the output options say. `log_file` gets every event, whatever the others say."""
+    """What the output options say. `log_file` gets every event, whatever the others say. `as_json` is for
+    what a command answers on stdout."""
 
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
     log_file: str | None = None
+    as_json: bool = False
 
 
 class Screen:

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from telepresence_py.cli.again_options import again_options
-from telepresence_py.cli.common import AnyCommand, cluster_choice, cluster_options, output_options
+from telepresence_py.cli.common import (
+    AnyCommand,
+    cluster_choice,
+    cluster_options,
+    dry_run_choice,
+    dry_run_options,
+    output_options,
+)
 from telepresence_py.cli.container_options import container_choice, container_options
 from telepresence_py.cli.environment import environment_choice, environment_options
 from telepresence_py.cli.localhost_options import localhost_choice, localhost_options
@@ -22,7 +29,7 @@ def session_options(command: AnyCommand) -> AnyCommand:
     """All of them: also on another start, rules, cluster, environment, output; and the command behind."""
     command = click.argument("command", nargs=-1, metavar="-- COMMAND...")(command)
     command = rule_options(environment_options(localhost_options(cluster_options(output_options(command)))))
-    command = container_options(method_option(again_options(volume_options(command))))
+    command = dry_run_options(container_options(method_option(again_options(volume_options(command)))))
     for option in (
         click.option(
             "--ready",
@@ -50,7 +57,7 @@ def session_options(command: AnyCommand) -> AnyCommand:
 def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """The fields of every intent; BadUsage when a word is malformed. Without a command the shell is run."""
     rules, localhost = rules_choice(options), localhost_choice(options)
-    method = method_choice(options["method"], rules, localhost)
+    method, dry_run = method_choice(options["method"], rules, localhost), dry_run_choice(options)
     fields = {
         "cluster": cluster_choice(options),
         "holder": _holder(),
@@ -64,10 +71,11 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         "volumes": parse_volumes(options["volume"]),
         "prefix": parse_prefix(options["mount"]),
         "files": parse_files(options["file"]),
+        "dry_run": dry_run,
     }
     # last: it may build an image, for which all else must be right
     unkept = [f"--{name}" for name in ("mount", "file") if options[name]]
-    image = container_choice(options["run_in"], options["build"], method, unkept)
+    image = container_choice(options["run_in"], options["build"], method, unkept, touch=not dry_run)
     if image is None:
         command = command or (os.environ.get("SHELL") or "/bin/sh",)
     return {

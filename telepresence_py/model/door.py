@@ -9,6 +9,7 @@ or a run:
                                      <-   RunPlugin(call)             any number, never while the child runs
     PluginEnded(end)                 ->                               answers it, unless one of them is gone
                                      <-   Confirm(question)           at most once; answer: Confirmed or Stop
+                                     <-   Foretold(preview)           instead of all that follows but Ended
                                      <-   StartChild(environment, namespaces) + one descriptor per namespace
     ChildStarted(pid)                ->                               or ChildEnded alone, when exec failed
                                      <-   StopChild(grace_seconds)    only if the session cannot go on
@@ -29,6 +30,7 @@ from telepresence_py.model.errors import TelepresenceError, error_named
 from telepresence_py.model.events import Event, Level
 from telepresence_py.model.intent import RunIntent, SwapIntent
 from telepresence_py.model.plugin import Failure, Interaction, PluginCall, PluginEnd
+from telepresence_py.model.preview import Preview
 
 Fields = dict[str, object]
 
@@ -114,6 +116,14 @@ class Confirm:
 
 
 @dataclass(frozen=True)
+class Foretold:
+    """What the session would do; nothing was done."""
+
+    tag: ClassVar[str] = "foretold"
+    preview: Preview
+
+
+@dataclass(frozen=True)
 class RunPlugin:
     """Run a credential plugin on the user's terminal."""
 
@@ -180,14 +190,14 @@ class Failed:
 
 Opening = Swap | Run
 FromCli = Opening | Confirmed | PluginEnded | ChildStarted | ChildEnded | Stop
-FromSession = News | RunPlugin | Confirm | StartChild | StopChild | Ended | Failed
+FromSession = News | RunPlugin | Confirm | Foretold | StartChild | StopChild | Ended | Failed
 Message = FromCli | FromSession
 
 _FROM_CLI: dict[str, type[FromCli]] = {
     cls.tag: cls for cls in (Swap, Run, Confirmed, PluginEnded, ChildStarted, ChildEnded, Stop)
 }
 _FROM_SESSION: dict[str, type[FromSession]] = {
-    cls.tag: cls for cls in (News, RunPlugin, Confirm, StartChild, StopChild, Ended, Failed)
+    cls.tag: cls for cls in (News, RunPlugin, Confirm, Foretold, StartChild, StopChild, Ended, Failed)
 }
 
 
@@ -236,6 +246,8 @@ def _fields(message: Message) -> Fields:
         case News(event):
             fields = {"name": event.name, "text": event.text, "level": event.level.value, "data": event.data}
             return {"event": fields}
+        case Foretold(preview):
+            return {"preview": preview.to_json()}
         case RunPlugin(call):
             return {"call": {**vars(call), "interaction": call.interaction.value}}
         case PluginEnded(end):
@@ -266,6 +278,8 @@ def _build(cls: type[Message], fields: Fields) -> Message:
     if cls is News:
         event = dict(fields["event"])  # type: ignore[call-overload]
         return News(Event(**{**event, "level": Level(event["level"])}))
+    if cls is Foretold:
+        return Foretold(Preview.from_json(fields["preview"]))  # type: ignore[arg-type]
     if cls is RunPlugin:
         call: dict[str, Any] = dict(fields["call"])  # type: ignore[call-overload]
         call |= {"command": tuple(call["command"]), "interaction": Interaction(call["interaction"])}

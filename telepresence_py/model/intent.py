@@ -119,7 +119,7 @@ class Intent:
     which have no slash at their end. `prefix`, an absolute path, is the directory of the laptop below which
     the child finds the pod's volumes, too. `files` are absolute paths of the container that no volume holds,
     without a slash at their end. With `container_image` the child is a container of that image; an empty
-    `command` is then the image's own.
+    `command` is then the image's own. With `dry_run` all is read and checked, and what would be done is told.
     """
 
     cluster: ClusterChoice
@@ -137,6 +137,7 @@ class Intent:
     prefix: str | None = None
     files: tuple[str, ...] = ()
     container_image: str | None = None
+    dry_run: bool = False
 
     @property
     def whole_command(self) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from telepresence_py.cluster.pods import annotate_pod, list_pods, read_log
 from telepresence_py.cluster.workloads import find_workload, missing, require_namespace
 from telepresence_py.model.errors import NoRights, WorkloadHeld, one_error
 from telepresence_py.model.events import Event, Level, Report
+from telepresence_py.model.preview import Change
+from telepresence_py.session.plan import removal_of_finished
 from telepresence_py.session.podboard import PodBoard
 from telepresence_py.session.podstate import TAKEN_ANNOTATION, holder_of, is_finished
 from telepresence_py.session.restoring import Restorer, StandIn
@@ -70,8 +72,21 @@ async def list_leftovers(cluster: Cluster) -> tuple[Leftover, ...]:
 async def restore_leftovers(
     cluster: Cluster, report: Report, workload: str | None = None, force: bool = False
 ) -> tuple[Leftover, ...]:
-    """Put back the originals of `workload` (deployment/orders, run/api; None: of all), remove the pods, tell
-    which.
+    """Put back the originals of what `find_to_restore` finds, remove the pods, tell which."""
+    found = await find_to_restore(cluster, report, workload, force)
+    for one in found:
+        if one.state == "live":
+            await annotate_pod(cluster, one.pod_name, one.uid, {TAKEN_ANNOTATION: "by restore --force"})
+    for name in dict.fromkeys(one.workload for one in found):
+        with trio.move_on_after(RESTORE_SECONDS), one_error():
+            await _restore_one(cluster, report, name, [one for one in found if one.workload == name])
+    return found
+
+
+async def find_to_restore(
+    cluster: Cluster, report: Report, workload: str | None, force: bool
+) -> tuple[Leftover, ...]:
+    """The sidecar pods of `workload` (deployment/orders, run/api; None: of all) that may be removed.
 
     What a live session holds is taken from it by `force` alone: else WorkloadHeld when it was named, before
     anything is touched; and of all workloads it is left out, which is reported. NamedObjectMissing, with the
@@ -88,14 +103,24 @@ async def restore_leftovers(
         if workload is not None:
             raise WorkloadHeld(f"{whose}: end it there, or take it away with --force")
         report(Event("spared", f"{whose}: it is left alone without --force", Level.NOTICE))
-    found = [one for one in found if one.workload not in held]
+    return tuple(one for one in found if one.workload not in held)
+
+
+def changes_of(found: Iterable[Leftover]) -> tuple[Change, ...]:
+    """PURE: what a restore of these does, in order. It undoes; whoever wants it otherwise swaps again."""
+    made: list[Change] = []
     for one in found:
+        again = f"`{'run' if one.workload.startswith(OWN_WORKLOAD) else f'swap {one.workload}'}` again"
+        if one.state == "finished":
+            made.append(removal_of_finished(one.pod_name))
+            continue
         if one.state == "live":
-            await annotate_pod(cluster, one.pod_name, one.uid, {TAKEN_ANNOTATION: "by restore --force"})
-    for name in dict.fromkeys(one.workload for one in found):
-        with trio.move_on_after(RESTORE_SECONDS), one_error():
-            await _restore_one(cluster, report, name, [one for one in found if one.workload == name])
-    return tuple(found)
+            made.append(Change(f"take {one.pod_name} away from the session of {one.holder}", again))
+        if one.adopted:
+            back = f"take {one.pod_name} back, so that an original of {one.workload} starts"
+            made.append(Change(back, again))
+        made.append(Change(f"delete pod {one.pod_name}", again))
+    return tuple(made)
 
 
 def last_word(lines: Iterable[str]) -> str | None:

@@ -55,6 +55,12 @@ async def require_free_name(cluster: Cluster, plan: RunPlan) -> None:
             raise _taken(f"a service {plan.name} that is none of a session")
 
 
+async def finished_pods(cluster: Cluster) -> tuple[Json, ...]:
+    """Of runs whose sessions died: the next run removes them, and with them their Services."""
+    pods = (await list_pods(cluster, SESSION_LABEL)).items
+    return tuple(pod for pod in pods if is_finished(pod) and holder_of(pod).workload.startswith(OWN_WORKLOAD))
+
+
 class OwnPod:
     """The pod of a run. Made by `hold_own_pod`."""
 
@@ -101,7 +107,8 @@ async def hold_own_pod(
 
     nursery.start_soon(watch)
     try:
-        await _sweep(cluster)
+        for left in await finished_pods(cluster):
+            await delete_pod(cluster, left["metadata"]["name"], left["metadata"]["uid"])
         await create_one(cluster, plan.shape, admission.form(plan.name), note)
         (pod,) = created
         uid = pod["metadata"]["uid"]
@@ -113,13 +120,6 @@ async def hold_own_pod(
         with trio.CancelScope(shield=True):
             await _remove(cluster, plan, board, report if created else lambda _event: None)
         watching.cancel()
-
-
-async def _sweep(cluster: Cluster) -> None:
-    """Remove the finished pods of runs whose sessions died, and with them their Services."""
-    for pod in (await list_pods(cluster, SESSION_LABEL)).items:
-        if is_finished(pod) and holder_of(pod).workload.startswith(OWN_WORKLOAD):
-            await delete_pod(cluster, pod["metadata"]["name"], pod["metadata"]["uid"])
 
 
 async def _create_service(cluster: Cluster, plan: RunPlan, pod_uid: str) -> None:

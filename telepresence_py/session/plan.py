@@ -13,6 +13,7 @@ from telepresence_py.model.errors import PreconditionFailed, WorkloadHeld
 from telepresence_py.model.image import DEFAULT_IMAGE
 from telepresence_py.model.intent import SwapIntent
 from telepresence_py.model.network import Mount, PortMap
+from telepresence_py.model.preview import Change
 from telepresence_py.session.claims import MANY, require_shared
 from telepresence_py.session.identity import SessionIdentity, sidecar_config
 from telepresence_py.session.manifest import SidecarShape, lock_name, plain_pod
@@ -33,14 +34,6 @@ from telepresence_py.session.podstate import (
 )
 from telepresence_py.volumes.brought import Brought
 from telepresence_sidecar.contract import SidecarConfig
-
-
-@dataclass(frozen=True)
-class Change:
-    """One thing done to the cluster and what takes it back, for people to read."""
-
-    do: str
-    undo: str
 
 
 @dataclass(frozen=True)
@@ -65,6 +58,7 @@ class ReplicaPlan:
 class SwapPlan:
     """`target` is the workload as it was read, `claims` the access modes of its claims as far as they are
     known. `notices` are for the user, one line each; `brought` is what was read of the container's own files.
+    `left` are finished pods of dead sessions that have a replica's name.
 
     The first replica's name is the first to be taken: who has it has the workload.
     """
@@ -79,6 +73,7 @@ class SwapPlan:
     replicas: tuple[ReplicaPlan, ...]
     claims: Mapping[str, frozenset[str]] = field(default_factory=dict)
     brought: tuple[Brought, ...] = ()
+    left: tuple[str, ...] = ()
 
     @property
     def workload(self) -> str:
@@ -106,6 +101,7 @@ class SwapPlan:
     @property
     def changes(self) -> tuple[Change, ...]:
         """Every change in the order in which it is made; nothing else in the cluster is written."""
+        removed = [removal_of_finished(name) for name in self.left]
         made = [Change(f"create pod {one.pod_name}", f"delete pod {one.pod_name}") for one in self.replicas]
         given = [
             Change(
@@ -115,7 +111,12 @@ class SwapPlan:
             for one in self.replicas
             if one.original is not None
         ]
-        return (*made, *given)
+        return (*removed, *made, *given)
+
+
+def removal_of_finished(pod_name: str) -> Change:
+    """Of the pod that a dead session left, which only tells that it ended."""
+    return Change(f"delete pod {pod_name}, which a dead session left finished", "nothing: it does no more")
 
 
 def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionIdentity) -> SwapPlan:
@@ -137,6 +138,7 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
     ports = map_ports(template, services, choice.name, intent.ports, workload)
     require_loopback_ports(intent.localhost, template["spec"], choice.name, ports, workload)
     config = sidecar_config(intent, identity, ports, specs)
+    replicas = tuple(replica for one in serving for replica in _replicas(one, snapshot.claims))
     asked = f"{intent.kind}/{intent.name}"
     return SwapPlan(
         target=target,
@@ -153,9 +155,16 @@ def plan_swap(intent: SwapIntent, snapshot: WorkloadSnapshot, identity: SessionI
         shape=SidecarShape(
             choice.name, intent.image or DEFAULT_IMAGE, config, workload, identity.since, target.holder
         ),
-        replicas=tuple(replica for one in serving for replica in _replicas(one, snapshot.claims)),
+        replicas=replicas,
         claims=snapshot.claims,
+        left=_left(snapshot, replicas),
     )
+
+
+def _left(snapshot: WorkloadSnapshot, replicas: tuple[ReplicaPlan, ...]) -> tuple[str, ...]:
+    names = {one.pod_name for one in replicas}
+    finished = {pod["metadata"]["name"] for pod in snapshot.pods if is_sidecar(pod) and is_finished(pod)}
+    return tuple(sorted(names & finished))
 
 
 @dataclass(frozen=True)

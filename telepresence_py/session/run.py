@@ -18,16 +18,23 @@ from telepresence_py.session.bringing import Source, bring, pod_of
 from telepresence_py.session.child_life import report_ready, run_child, scene_of
 from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
+from telepresence_py.session.foretelling import foretell
 from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
-from telepresence_py.session.own_pod import OwnPod, hold_own_pod, rehearse_own_pod, require_free_name
+from telepresence_py.session.own_pod import (
+    OwnPod,
+    finished_pods,
+    hold_own_pod,
+    rehearse_own_pod,
+    require_free_name,
+)
 from telepresence_py.session.plugins import plugin_runner
 from telepresence_py.session.podspec import mounts_of
 from telepresence_py.session.prefix import require_prefix
 from telepresence_py.session.preflight import confirm_protected, require_beside, require_isolation
 from telepresence_py.session.recording import recorded
 from telepresence_py.session.rehearsal import Admission
-from telepresence_py.session.run_plan import RunPlan, plan_run
+from telepresence_py.session.run_plan import RunPlan, objects_of, plan_run
 from telepresence_py.session.stage import Stage, announce
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
 from telepresence_py.session.visitors import receive_visitors
@@ -46,12 +53,17 @@ async def run(door: Door, intent: RunIntent) -> None:
     identity = new_identity(key.public_line)
 
     async with open_cluster(intent.cluster, plugin_runner(door)) as cluster:
-        await confirm_protected(door, cluster, "run")
+        if not intent.dry_run:
+            await confirm_protected(door, cluster, "run")
         intent = replace(intent, image=image_for(intent.image, cluster.context, report))
         async with trio.open_nursery() as asking:
             asking.start_soon(require_isolation, intent, report)
             plan, admission = await _read_and_plan(cluster, intent, identity, report)
         # until here nothing was touched
+        if intent.dry_run:
+            plan = replace(plan, left=tuple(pod["metadata"]["name"] for pod in await finished_pods(cluster)))
+            foretell(door, cluster, intent, plan, objects_of(plan, admission.form(plan.name)))
+            return
         with (
             taken_ports(intent.localhost.published) as taken,
             recorded(identity, cluster, plan.workload, intent.whole_command) as record,

@@ -12,10 +12,11 @@ from telepresence_py.model.errors import PreconditionFailed
 from telepresence_py.model.image import DEFAULT_IMAGE
 from telepresence_py.model.intent import Model, RunIntent
 from telepresence_py.model.network import PortMap
+from telepresence_py.model.preview import Change
 from telepresence_py.session.claims import beside_others
 from telepresence_py.session.identity import SessionIdentity, sidecar_config
 from telepresence_py.session.manifest import SidecarShape, on_node
-from telepresence_py.session.plan import Change, selects
+from telepresence_py.session.plan import removal_of_finished, selects
 from telepresence_py.session.pod_loopback import require_loopback_ports
 from telepresence_py.session.podspec import choose_container, expose_ports, unserved
 from telepresence_py.session.podstate import is_sidecar
@@ -47,7 +48,7 @@ class RunPlan:
     """`pod` is what the model itself would create, labels included, or a plain pod without a model.
 
     `name` is the pod's and the Service's, and the lock. `notices` are for the user, one line each;
-    `brought` is what was read of the model's own files.
+    `brought` is what was read of the model's own files. `left` are finished pods of dead sessions.
     """
 
     name: str
@@ -59,6 +60,7 @@ class RunPlan:
     notices: tuple[str, ...]
     shape: SidecarShape
     brought: tuple[Brought, ...] = ()
+    left: tuple[str, ...] = ()
 
     @property
     def workload(self) -> str:
@@ -73,7 +75,8 @@ class RunPlan:
         """Every change in the order in which it is made; nothing else in the cluster is written."""
         pod = Change(f"create pod {self.name}", f"delete pod {self.name}")
         service = Change(f"create service {self.name}", f"it goes with pod {self.name}, which owns it")
-        return (pod, service) if self.ports else (pod,)
+        removed = [removal_of_finished(name) for name in self.left]
+        return (*removed, pod, service) if self.ports else (*removed, pod)
 
 
 def plan_run(intent: RunIntent, model: ModelSnapshot | None, identity: SessionIdentity) -> RunPlan:
@@ -149,6 +152,11 @@ def service_of(plan: RunPlan, pod_uid: str) -> Json:
             ],
         },
     }
+
+
+def objects_of(plan: RunPlan, pod: Json) -> tuple[Json, ...]:
+    """What a run creates, that pod first; which uid the Service's owner will have nobody knows yet."""
+    return (pod, service_of(plan, "(that of the pod)")) if plan.ports else (pod,)
 
 
 @dataclass(frozen=True)

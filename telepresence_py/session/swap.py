@@ -17,6 +17,7 @@ from telepresence_py.session.bringing import Source, bring
 from telepresence_py.session.child_life import report_ready, run_child, scene_of
 from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
+from telepresence_py.session.foretelling import foretell
 from telepresence_py.session.identity import SessionIdentity, new_identity
 from telepresence_py.session.image import image_for
 from telepresence_py.session.plan import SwapPlan, plan_swap
@@ -24,6 +25,7 @@ from telepresence_py.session.plugins import plugin_runner
 from telepresence_py.session.prefix import require_prefix
 from telepresence_py.session.preflight import confirm_protected, require_beside, require_isolation
 from telepresence_py.session.recording import recorded
+from telepresence_py.session.rehearsal import rehearse
 from telepresence_py.session.replicas import Replicas, hold_replicas
 from telepresence_py.session.stage import Stage, announce
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
@@ -43,12 +45,17 @@ async def swap(door: Door, intent: SwapIntent) -> None:
     identity = new_identity(key.public_line)
 
     async with open_cluster(intent.cluster, plugin_runner(door)) as cluster:
-        await confirm_protected(door, cluster, "swap")
+        if not intent.dry_run:
+            await confirm_protected(door, cluster, "swap")
         intent = replace(intent, image=image_for(intent.image, cluster.context, report))
         async with trio.open_nursery() as asking:
             asking.start_soon(require_isolation, intent, report)
             plan = await _read_and_plan(cluster, intent, identity, report)
         # until here nothing was touched
+        if intent.dry_run:
+            manifests = await rehearse(cluster, plan)
+            foretell(door, cluster, intent, plan, manifests.values())
+            return
         with (
             taken_ports(intent.localhost.published) as taken,
             recorded(identity, cluster, plan.workload, intent.whole_command) as record,

@@ -96,6 +96,18 @@ def test_a_build_has_the_same_name_each_time_and_one_that_fails_is_told(tmp_path
         container_choice(None, str(tmp_path), None)
 
 
+def test_a_dry_run_asks_podman_and_has_it_do_nothing(tmp_path, podman):
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    said = tmp_path / "said"
+    podman(f'echo "$@" >>{said}; exit 0')
+    assert container_choice("app:1", None, None, touch=False) == "app:1"
+    dry = container_choice(None, str(tmp_path), None, touch=False)
+    assert said.read_text() == "image exists app:1\n"
+    assert container_choice(None, str(tmp_path), None) == dry
+    with pytest.raises(NamedObjectMissing):
+        container_choice(None, str(tmp_path / "nowhere"), None, touch=False)
+
+
 def test_leftovers_are_removed_only_where_they_are_ours_and_not_of_this_moment(podman, tmp_path):
     said = tmp_path / "said"
     podman(f'[ "$1" = container ] && echo "$@" >{said}; exit 0')

@@ -316,6 +316,7 @@ def test_the_intent_reaches_the_session_whole(swapping):
         "prefix": None,
         "files": [],
         "container_image": None,
+        "dry_run": False,
     }
 
 

@@ -198,6 +198,7 @@ def test_an_intent_holds_what_was_typed(monkeypatch):
     options |= {"env_file": None, "env_json": None, "env_from": None, "env_format": None}
     options |= dict.fromkeys(("env_include", "env_exclude", "env", "unset", "via_laptop", "never"), ())
     options |= {"publish": (), "no_publish": False, "pod_localhost": (), "from_pod": ()}
+    options |= {"dry_run": False, "output": None}
     options |= {"volume": ("/data=off",), "mount": "/pod/", "file": ("/etc/app//x", "/etc/app/x")}
     intent = commands.swap_intent("sts/db:main", (), options)
     assert intent.volumes == {"/data": "off"}

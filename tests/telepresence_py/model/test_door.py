@@ -13,6 +13,7 @@ from telepresence_py.model.door import (
     DoorError,
     Ended,
     Failed,
+    Foretold,
     Lines,
     News,
     Run,
@@ -27,6 +28,7 @@ from telepresence_py.model.door import (
 from telepresence_py.model.errors import InternalError, WorkloadHeld
 from telepresence_py.model.events import Event, Level
 from telepresence_py.model.intent import ClusterChoice, Model, PortOverride, RunIntent, SwapIntent
+from telepresence_py.model.preview import Change, Preview
 
 INTENT = SwapIntent(
     cluster=ClusterChoice(context="dev"),
@@ -63,6 +65,7 @@ def test_what_the_cli_says_is_understood(message):
     [
         News(Event("in-place", "the originals are gone", Level.NOTICE, {"replicas": 3})),
         Confirm("Go on?", "nobody can be asked"),
+        Foretold(Preview("run", "run/api", "shop", "dev", (Change("create", "delete"),), ({"a": [1]},))),
         StartChild({"A": "line\nline", "RAW": "\udcff"}, ("user", "net")),
         StartChild({}, ("user",), ContainerBinds(7, (("/run/c/data", "/data", False),))),
         StopChild(2.5),
