@@ -173,7 +173,9 @@ def test_two_sessions_have_no_pid_in_common_but_the_first(user: str) -> None:
             return [await joined(inside, os.getpid) for inside in (one, other)]
 
     one, other = run_trio_as(user, main)
-    assert one > 1 and other > 1 and one != other
+    assert one > 1
+    assert other > 1
+    assert one != other
 
 
 def signal_the_first() -> list[int]:
