@@ -25,8 +25,10 @@ SIDECAR_RIGHTS = (
     *(Right(verb, "pods") for verb in ("get", "list", "watch", "create", "delete")),
     Right("get", "pods/log"),
     Right("get", "pods/portforward"),
+    Right("create", "pods/portforward"),
 )
-"""What no session can do without. From Kubernetes 1.35 on `create pods/portforward` is needed too."""
+"""What no session can do without. The last is needed from Kubernetes 1.35 on, and before that by kubectl:
+roles have both, or neither."""
 
 POD_RIGHTS = (Right("list", "services"), *SIDECAR_RIGHTS, Right("patch", "pods"))
 """What no swap can do without."""
@@ -52,6 +54,35 @@ MODEL_RIGHTS = OWNER_RIGHTS | {
     "pod": (),
 }
 CUSTOM_RIGHTS = (Right("list", "replicasets", "apps"),)
+ACCOUNT_RIGHTS = (Right("get", "serviceaccounts"),)
+"""What a ReplicaSet or ReplicationController without a parent needs besides, which reading it tells."""
+
+LIST_RIGHTS = (Right("list", "pods"), Right("get", "pods/log"))
+"""What finding the pods of sessions, and whether these live, needs."""
+
+_LOOKED_UP = {
+    "": ("replicationcontrollers",),
+    "apps": ("deployments", "replicasets", "statefulsets", "daemonsets"),
+    "batch": ("jobs", "cronjobs"),
+}
+
+OPTIONAL_RIGHTS = (
+    (Right("get", "persistentvolumeclaims"), "a claim's access mode; without it ReadWriteOnce is assumed"),
+    (Right("get", "serviceaccounts"), "that the account of `run --serviceaccount` is there"),
+    (Right("list", "serviceaccounts"), "the nearest name of an account that is not there"),
+    *(
+        (Right("list", resource, group), "the nearest name of one that is not there")
+        for group, resources in _LOOKED_UP.items()
+        for resource in resources
+    ),
+    (Right("get", "namespaces"), "that the namespace is there, where nothing is found in it"),
+    (Right("list", "namespaces"), "the nearest name of a namespace that is not there; in a ClusterRole"),
+    (
+        Right("list", "nodes"),
+        "for which processor `sidecar build` and `push` make the image; in a ClusterRole",
+    ),
+)
+"""What is made use of where it is there, and not missed where it is not; each with what it tells."""
 
 
 def swap_rights(kind: str, with_files: bool = False) -> tuple[Right, ...]:
@@ -76,6 +107,15 @@ def run_rights(like_kind: str | None, with_service: bool, with_files: bool = Fal
         model = (*MODEL_RIGHTS.get(like_kind, CUSTOM_RIGHTS), Right("list", "services"))
     more = (*(SERVICE_RIGHTS if with_service else ()), *(FILE_RIGHTS if with_files else ()))
     return (*model, *SIDECAR_RIGHTS, *more)
+
+
+def restore_rights(kind: str | None) -> tuple[Right, ...]:
+    """PURE: what `restore` needs, whosever session it was, where a workload of that kind was swapped; with
+    None, where a run left its pod."""
+    pods = (*LIST_RIGHTS, Right("watch", "pods"), Right("delete", "pods"))
+    if kind is None:
+        return pods
+    return (*OWNER_RIGHTS.get(kind, CUSTOM_RIGHTS), *pods, Right("patch", "pods"))
 
 
 async def require_rights(cluster: Cluster, rights: tuple[Right, ...]) -> None:

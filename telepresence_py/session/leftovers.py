@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import trio
 
+from telepresence_py.cluster.access import require_rights, restore_rights
 from telepresence_py.cluster.calls import Json
 from telepresence_py.cluster.client import Cluster
 from telepresence_py.cluster.kinds import resource_of
@@ -74,9 +75,6 @@ async def restore_leftovers(
 ) -> tuple[Leftover, ...]:
     """Put back the originals of what `find_to_restore` finds, remove the pods, tell which."""
     found = await find_to_restore(cluster, report, workload, force)
-    for one in found:
-        if one.state == "live":
-            await annotate_pod(cluster, one.pod_name, one.uid, {TAKEN_ANNOTATION: "by restore --force"})
     for name in dict.fromkeys(one.workload for one in found):
         with trio.move_on_after(RESTORE_SECONDS), one_error():
             await _restore_one(cluster, report, name, [one for one in found if one.workload == name])
@@ -90,7 +88,8 @@ async def find_to_restore(
 
     What a live session holds is taken from it by `force` alone: else WorkloadHeld when it was named, before
     anything is touched; and of all workloads it is left out, which is reported. NamedObjectMissing, with the
-    nearest name, when there is neither such a workload nor anything left of it.
+    nearest name, when there is neither such a workload nor anything left of it. NoRights names the first
+    right that the restore would lack.
     """
     if workload is not None:
         workload = await _as_swapped(cluster, workload)
@@ -103,7 +102,10 @@ async def find_to_restore(
         if workload is not None:
             raise WorkloadHeld(f"{whose}: end it there, or take it away with --force")
         report(Event("spared", f"{whose}: it is left alone without --force", Level.NOTICE))
-    return tuple(one for one in found if one.workload not in held)
+    found = [one for one in found if one.workload not in held]
+    for kind in dict.fromkeys(map(_kind, found)):
+        await require_rights(cluster, restore_rights(kind))
+    return tuple(found)
 
 
 def changes_of(found: Iterable[Leftover]) -> tuple[Change, ...]:
@@ -132,6 +134,11 @@ def last_word(lines: Iterable[str]) -> str | None:
         elif line.startswith(LOST_LOG_PREFIX):
             word = "lost"
     return word
+
+
+def _kind(one: Leftover) -> str | None:
+    """Of the workload that it stands in for; None for a run's pod."""
+    return None if one.workload.startswith(OWN_WORKLOAD) else one.workload.partition("/")[0]
 
 
 async def _as_swapped(cluster: Cluster, workload: str) -> str:
@@ -181,6 +188,9 @@ async def _restore_one(cluster: Cluster, report: Report, workload: str, pods: li
     """All sidecar pods of one workload; of a workload that is gone, and of none, the pods are removed."""
     own = workload.startswith(OWN_WORKLOAD)
     found = None if own else await find_workload(cluster, workload)
+    for one in pods:
+        if one.state == "live":
+            await annotate_pod(cluster, one.pod_name, one.uid, {TAKEN_ANNOTATION: "by restore --force"})
     board = PodBoard(cluster, SESSION_LABEL if found is None else found.selector, report)
     await board.refresh()
     restorer = Restorer(cluster, workload, "" if found is None else found.uid, board, report)

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import trio
 
+from telepresence_py.cluster.access import restore_rights
 from telepresence_py.cluster.client import open_cluster
 from telepresence_py.cluster.pods import read_log
-from telepresence_py.model.errors import WorkloadHeld
+from telepresence_py.model.errors import NoRights, WorkloadHeld
 from telepresence_py.session.leftovers import last_word, list_leftovers, restore_leftovers
 from telepresence_py.session.podstate import TAKEN_ANNOTATION
 from telepresence_sidecar.contract import SESSION_LABEL
@@ -204,5 +205,28 @@ def test_pods_of_a_deployment_that_is_gone_are_removed(cluster, session):
         del cluster.objects["deployments", "orders"]
         await restore_leftovers(elsewhere, session.events.append)
         assert sidecars(cluster) == []
+
+    meanwhile(session, look)
+
+
+@pytest.mark.parametrize(
+    "lacking", restore_rights("deployment"), ids=lambda one: f"{one.verb} {one.resource}"
+)
+def test_who_lacks_one_right_is_told_which_before_a_restore_touches_anything(cluster, session, lacking):
+    """Also by --force, which else begins by writing on the pods."""
+    rules = [
+        {"verbs": [one.verb], "apiGroups": [one.group], "resources": [one.resource]}
+        for one in restore_rights("deployment")
+        if one != lacking
+    ]
+
+    async def look(elsewhere):
+        say(cluster, CONNECTED)
+        cluster.allowed_rules = rules
+        before = [(one["metadata"]["name"], one["metadata"]["resourceVersion"]) for one in cluster.pods()]
+        with pytest.raises(NoRights, match=f"{lacking.verb} {lacking.rbac_resource} "):
+            await restore_leftovers(elsewhere, lambda _event: None, "deployment/orders", force=True)
+        after = [(one["metadata"]["name"], one["metadata"]["resourceVersion"]) for one in cluster.pods()]
+        assert after == before
 
     meanwhile(session, look)
