@@ -121,7 +121,7 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
 def test_a_malformed_command_line_is_usage(
     townsman: Product, untouched: Before, arguments: list[str], words: list[str]
 ) -> None:
-    assert_refused(townsman.run(*arguments, seconds=5), 2, *words)
+    assert_refused(townsman.run(*arguments), 2, *words)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_malformed_command_line_is_usage(
 def test_what_is_no_command_is_refused_before_the_cluster_is_asked(
     townsman: Product, untouched: Before, command: str, code: int, words: list[str]
 ) -> None:
-    ended = townsman.run("swap", "plain", "--", command, seconds=5)
+    ended = townsman.run("swap", "plain", "--", command)
     assert_refused(ended, code, *words)
     assert "Reading" not in ended.err
 
@@ -148,7 +148,7 @@ def test_an_unknown_workload_names_the_nearest(townsman: Product, untouched: Bef
 
 def test_a_path_to_watch_that_is_not_there_names_the_nearest(townsman: Product, untouched: Before) -> None:
     options = ("--restart", "--watch", "/etc/host_name")
-    ended = townsman.run("swap", "plain", *options, "--", "true", seconds=5)
+    ended = townsman.run("swap", "plain", *options, "--", "true")
     assert_refused(ended, 66, "/etc/host_name", "/etc/hostname")
 
 

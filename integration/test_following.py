@@ -36,7 +36,7 @@ class Moving:
 
     town: Namespace
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> str:
+    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 120) -> str:
         return self.town.kubectl(*arguments, stdin=stdin, seconds=seconds)
 
     def scale(self, replicas: int) -> None:
@@ -81,7 +81,7 @@ class Moving:
                 for pod in pods
             )
 
-        wait_until(held, 60, f"{replicas} pods, all ours", seen=self.seen)
+        wait_until(held, 120, f"{replicas} pods, all ours", seen=self.seen)
         return self.ours()
 
     def seen(self) -> str:
@@ -150,7 +150,7 @@ class Child:
                 return bool(json.loads(self.town.ask(URL))["who"] == "laptop")
             return False
 
-        wait_until(answers, 20, "the Service leads to the child")
+        wait_until(answers, 60, "the Service leads to the child")
 
 
 def end_restored(moving: Moving, swap: Swap) -> None:
@@ -214,7 +214,7 @@ def test_the_only_pod_may_go_before_the_next_comes_and_connections_wait(
         child = Child(swap, moving.town)
         with moving.town.load(URL) as tally:
             moving.set_template(strategy)
-            wait_until(lambda: "taken from the session" in swap.running.err, 20, "the only pod is taken")
+            wait_until(lambda: "taken from the session" in swap.running.err, 60, "the only pod is taken")
             child.reaches_out()
             moving.wait_rolled_out()
             moving.wait_in_our_hands(1, strategy)
@@ -233,7 +233,7 @@ def test_a_stuck_rollout_gets_nothing_and_the_good_original_is_never_lost(
         child = Child(swap, moving.town)
         (good,) = {owner_name(pod) for pod in moving.pods()}
         moving.kubectl("set", "image", f"deployment/{NAME}", f"main={BAD_IMAGE}")
-        wait_until(moving.originals, 20, "the rollout has its pod")
+        wait_until(moving.originals, 60, "the rollout has its pod")
         (ours,) = moving.ours()
         moving.kubectl("delete", "pod", ours, "--wait=false")
 
@@ -241,7 +241,7 @@ def test_a_stuck_rollout_gets_nothing_and_the_good_original_is_never_lost(
             new = [pod for pod in moving.pods() if is_ours(pod) and owner_kind(pod) == "ReplicaSet"]
             return [owner_name(pod) for pod in new] == [good] and is_ready(new[0])
 
-        wait_until(held_again, 40, "the good ReplicaSet has one of ours again", seen=moving.seen)
+        wait_until(held_again, 90, "the good ReplicaSet has one of ours again", seen=moving.seen)
         assert len(moving.originals()) == 1, "that of the stuck rollout, which got none of ours"
         child.is_asked()
         assert swap.end() == 0

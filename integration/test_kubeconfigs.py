@@ -126,7 +126,7 @@ def list_works(product: Product, *arguments: str, **environment: str) -> None:
 
 
 def list_fails(product: Product, code: int, *words: str) -> None:
-    ended = product.run("list", seconds=30)
+    ended = product.run("list")
     assert ended.code == code, ended.err
     assert "Traceback" not in ended.err
     for word in words:

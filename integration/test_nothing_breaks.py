@@ -138,7 +138,7 @@ def test_a_second_swap_is_refused_and_names_the_holder(
     town: Namespace, townsman: Product, steady: Before
 ) -> None:
     with swapped(townsman, "steady") as swap:
-        refused = townsman.run("swap", "steady", "--", "true", seconds=20)
+        refused = townsman.run("swap", "steady", "--", "true")
         assert refused.code == 73
         assert f"{townsman.user.name}@{os.uname().nodename}" in refused.err
         assert json.loads(town.ask(URL))["who"] == "laptop", "the first goes on"

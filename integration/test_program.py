@@ -147,7 +147,7 @@ def test_a_command_that_cannot_be_run_is_refused_before_anything_is_touched(
         path.chmod(0o644)
     elif make == "a directory":
         path.mkdir()
-    ended = townsman.run("swap", "worker", "--", str(path), seconds=15)
+    ended = townsman.run("swap", "worker", "--", str(path))
     assert ended.code == code
     assert str(path) in ended.err
     assert_nothing_touched(worker)

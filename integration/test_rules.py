@@ -225,7 +225,7 @@ def test_a_name_that_is_never_to_be_reached_is_followed_to_its_next_address(
     def followed() -> bool:
         return child.run("getent hosts moving")[0].split()[:1] == [peer_pod]
 
-    wait_until(followed, 20, "the name server knows of the new address")
+    wait_until(followed, 60, "the name server knows of the new address")
     assert echo(child, "STREAM", peer_pod, 7000) == "ConnectionRefusedError"
     assert get(child, "http://peer/") == ("peer", 0)
 

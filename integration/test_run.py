@@ -48,7 +48,7 @@ def own(products: MakeProduct, quarter: Namespace) -> Iterator[Product]:
     assert_nothing_left(quarter)
 
 
-def assert_nothing_left(namespace: Namespace, seconds: float = 15) -> None:
+def assert_nothing_left(namespace: Namespace, seconds: float = 60) -> None:
     """No pod and no Service of ours in any state, the one of the other tests' `api` aside."""
 
     def left() -> list[str]:
@@ -306,7 +306,7 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
     ],
 )
 def test_a_malformed_command_line_is_usage(runner: Product, arguments: list[str], words: list[str]) -> None:
-    assert_refused(runner.run("run", *arguments, "--", "true", seconds=5), 2, *words)
+    assert_refused(runner.run("run", *arguments, "--", "true"), 2, *words)
 
 
 def test_an_object_that_is_not_there_is_named_with_the_nearest(own: Product) -> None:

@@ -48,7 +48,7 @@ def begin(shell: Terminal, command: str, shows: str) -> None:
     shell.wait_screen(shows, 60, after=before)
 
 
-def press(shell: Terminal, keys: bytes | str, pattern: str, seconds: float = 30) -> re.Match[str]:
+def press(shell: Terminal, keys: bytes | str, pattern: str, seconds: float = 90) -> re.Match[str]:
     """Press keys, and wait for what is shown from then on."""
     before = len(shell.screen)
     shell.type(keys)

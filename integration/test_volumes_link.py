@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from integration.conftest import MakeNamespace
-from integration.probe.asking import Probe
+from integration.probe.asking import Probe, ProbeGone
 from integration.probe.flowing import BACK, LOST, PATIENCE
 from integration.probe.manifests import BASE_IMAGE, RESTRICTED, Object, Workload, config_map, probe_config_map
 from integration.probe.pieces import piece
@@ -75,7 +75,13 @@ class Moving:
         stdin.flush()
 
     def hear(self, count: int) -> set[str]:
-        return {self.swap.probe.read_line(PATIENCE).decode() for _ in range(count)}
+        heard: set[str] = set()
+        try:
+            for _ in range(count):
+                heard.add(self.swap.probe.read_line(PATIENCE).decode())
+        except ProbeGone as gone:
+            raise AssertionError(f"{gone}, after {heard}; the session said {self.swap.running.err}") from None
+        return heard
 
     def break_under_way(self, *lines: str) -> None:
         """The link carries nothing any more, then those begin, then it breaks; until the user was told."""

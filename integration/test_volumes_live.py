@@ -136,7 +136,7 @@ def changed(namespace: Namespace, child: Probe, pod: Probe, reloaded: Path) -> L
     for probe in (child, pod):
         for path in WATCHED:
             probe.ask("watch", path=path)
-    wait_until(reloaded.read_text, 10, "the Go program runs")
+    wait_until(reloaded.read_text, 60, "the Go program runs")
     namespace.apply(*after_change())
     events = []
     for probe in (child, pod):
@@ -242,6 +242,6 @@ def test_when_its_pod_is_lost_another_pods_volumes_are_the_childs(live: Live) ->
         tokens = [live.child.content(path) for path in (f"{ALL}/token-for-peer", f"{SERVICE_ACCOUNT}/token")]
         return all(claims(token)["kubernetes.io"]["pod"]["name"] != lost for token in tokens)
 
-    wait_until(another, 30, "the child has the tokens of another pod")
+    wait_until(another, 90, "the child has the tokens of another pod")
     live.namespace.apply(config_map("settings", {"colour": "blue"}))
     wait_content(live.namespace, live.child, f"{CONFIG}/colour", b"blue")

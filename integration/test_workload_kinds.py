@@ -98,7 +98,7 @@ def test_one_replicaset_of_a_custom_resource_is_swapped_alone(
     settle(town, canary)
     with swapped(townsman, f"rs/{deployed.name}-two") as swap:
         assert controllers(town, deployed.name) == {("ReplicaSet", f"{deployed.name}-two")}
-        refused = townsman.run("swap", f"rollout/{deployed.name}", "--", "true", seconds=25)
+        refused = townsman.run("swap", f"rollout/{deployed.name}", "--", "true")
         assert refused.code == 73
         assert f"replicaset/{deployed.name}-two" in refused.err
         assert swap.end() == 0

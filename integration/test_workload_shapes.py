@@ -114,7 +114,7 @@ def test_a_pod_of_helpers_ends_with_its_sidecar_when_the_session_is_killed(
         originals = manned.pods(f"app=crew,!{SESSION_LABEL}")
         return ended and len(originals) == 1 and is_ready(originals[0])
 
-    wait_until(healed, 60, "the original is back by itself", seen=lambda: manned.kubectl("get", "pods"))
+    wait_until(healed, 120, "the original is back by itself", seen=lambda: manned.kubectl("get", "pods"))
     assert townsman.run("restore", "crew").code == 0
     assert_restored(before)
 
@@ -134,7 +134,7 @@ def wait_for_pod(namespace: Namespace, selector: str, known: str = "") -> str:
         names = [pod["metadata"]["name"] for pod in namespace.pods(selector)]
         return next((name for name in names if name != known), None)
 
-    return wait_until(new, 30, f"a pod {selector} is there")
+    return wait_until(new, 90, f"a pod {selector} is there")
 
 
 def test_a_readiness_gate_is_told_and_waited_for_both_ways(namespace: Namespace, product: Product) -> None:
@@ -239,7 +239,7 @@ def test_a_volume_of_one_pod_is_refused_with_the_reason(
     alone = Workload("alone", pod={"volumes": [claim("ReadWriteOncePod")]})
     settle(namespace, probe_config_map(), *alone.objects())
     before = remember(namespace, "alone")
-    ended = product.run("swap", "alone", "--", "true", seconds=25)
+    ended = product.run("swap", "alone", "--", "true")
     assert ended.code == 78
     assert "ReadWriteOncePod" in ended.err
     assert "data" in ended.err

@@ -42,7 +42,7 @@ class Probe:
     carrier: subprocess.Popen[bytes]
     _unread: bytes = b""
 
-    def ask(self, question: str, seconds: float = 30.0, **arguments: Any) -> Any:
+    def ask(self, question: str, seconds: float = 60.0, **arguments: Any) -> Any:
         """The answer; ProbeError when the probe could not do it, ProbeGone when none came in time."""
         assert self.carrier.stdin is not None
         line = json.dumps({"ask": question} | arguments) + "\n"
@@ -62,7 +62,7 @@ class Probe:
         self.carrier.stdin.write((json.dumps({"ask": question} | arguments) + "\n").encode())
         self.carrier.stdin.flush()
 
-    def wait_caught(self, names: list[str], seconds: float = 10.0) -> None:
+    def wait_caught(self, names: list[str], seconds: float = 60.0) -> None:
         """Until the probe caught at least these signals, which it was asked to `catch`; ProbeGone if not."""
         deadline = time.monotonic() + seconds
         while not set(names) <= set(self.ask("caught")):

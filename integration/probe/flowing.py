@@ -27,7 +27,8 @@ SPEEDS = {"bulk": (64 << 10, 30.0), "trickle": (100, 20.0)}
 """Bytes at a time, and times per second: bulk is 2 MB/s each way, so that four flows leave time to others."""
 LOST = "Link to the cluster lost"
 BACK = r"Link back after [\d.]+ s: no connection was lost"
-PATIENCE = 60.0
+PATIENCE = 120.0
+"""A deadline, no promise."""
 
 
 @dataclass

@@ -83,7 +83,7 @@ def ask_watch(path: str) -> int:
     return watches[path]
 
 
-def ask_watched(path: str, last: str, seconds: float = 10.0) -> list[list[str]]:
+def ask_watched(path: str, last: str, seconds: float = 40.0) -> list[list[str]]:
     """What happened in a watched directory, as [what, name], up to the first event whose two words, with a
     space between, match the expression `last`."""
     seen: list[list[str]] = []

@@ -19,7 +19,7 @@ class ShellChild:
 
     swap: Swap
 
-    def run(self, line: str, seconds: float = 30.0) -> tuple[str, int]:
+    def run(self, line: str, seconds: float = 90.0) -> tuple[str, int]:
         stdin = self.swap.running.process.stdin
         assert stdin is not None
         # nothing of what is run may read the lines that follow

@@ -42,7 +42,7 @@ def run(*argv: str) -> str:
     return "" if done.returncode == 0 else f"{argv}: {done.returncode}: {done.stdout}{done.stderr}"
 
 
-def waited_for(path: Path, seconds: float = 20) -> str:
+def waited_for(path: Path, seconds: float = 60) -> str:
     """What is in a file once it is there."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from integration.support.namespaces import Namespace
-from integration.support.product import Product
+from integration.support.product import SECONDS, Product
 from integration.support.waiting import wait_until
 
 SESSION_LABEL = "telepresence-py/session"
@@ -38,7 +38,7 @@ def remember(namespace: Namespace, name: str, thing: str = "") -> Before:
     return Before(namespace, thing, name, found["metadata"]["generation"], found["spec"])
 
 
-def assert_restored(before: Before, seconds: float = 60) -> None:
+def assert_restored(before: Before, seconds: float = SECONDS) -> None:
     """As many originals as before and all Ready, no pod of ours in any state, the object never edited."""
 
     def restored() -> bool:
@@ -64,7 +64,7 @@ def assert_nothing_touched(before: Before) -> None:
     assert all(map(is_ready, originals))
 
 
-def assert_no_process_left(product: Product, seconds: float = 10) -> None:
+def assert_no_process_left(product: Product, seconds: float = SECONDS) -> None:
     """Nobody runs who was started, directly or not, by this product; its runtime directory is empty."""
     wait_until(
         lambda: not processes_of(product),

@@ -48,7 +48,7 @@ class Cluster:
     kubeconfig: Path | None
     kubectl_program: str
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> str:
+    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 120) -> str:
         """stdout of one kubectl command; KubectlFailed with its stderr when it fails."""
         done = subprocess.run(
             self.kubectl_command(*arguments),

@@ -49,7 +49,7 @@ class Namespace:
     cluster: Cluster
     name: str
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 60) -> str:
+    def kubectl(self, *arguments: str, stdin: str | None = None, seconds: float = 120) -> str:
         return self.cluster.kubectl("-n", self.name, *arguments, stdin=stdin, seconds=seconds)
 
     def get(self, *arguments: str) -> Any:
@@ -66,7 +66,7 @@ class Namespace:
             "apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
         )
 
-    def wait_rolled_out(self, deployment: str, seconds: float = 120) -> None:
+    def wait_rolled_out(self, deployment: str, seconds: float = 240) -> None:
         """Until every replica of the newest template is Ready and no other is left."""
         self.kubectl(
             "rollout", "status", f"deployment/{deployment}", f"--timeout={seconds:g}s", seconds=seconds + 10
@@ -78,7 +78,7 @@ class Namespace:
         found: list[dict[str, Any]] = self.cluster.read(path, **which)["items"]
         return sorted(found, key=lambda pod: pod["metadata"]["name"])
 
-    def in_pod(self, pod: str, *command: str, stdin: str | None = None, seconds: float = 60) -> str:
+    def in_pod(self, pod: str, *command: str, stdin: str | None = None, seconds: float = 120) -> str:
         """stdout of a command run in a pod (`deployment/orders` will do)."""
         flags = ["-i"] if stdin is not None else []
         return self.kubectl("exec", *flags, pod, "--", *command, stdin=stdin, seconds=seconds)
@@ -157,7 +157,7 @@ class Namespace:
                 "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
             }
         )
-        self.kubectl("wait", "--for=condition=Ready", "pod/customers", "--timeout=120s", seconds=130)
+        self.kubectl("wait", "--for=condition=Ready", "pod/customers", "--timeout=240s", seconds=250)
         return "customers"
 
     def ask(self, url: str, seconds: float = 20) -> str:
@@ -186,7 +186,7 @@ def make_namespace(cluster: Cluster, purpose: str, pod_security: str = "") -> Na
             return True
         return False
 
-    wait_until(has_service_account, 30, f"the default service account of {name}")
+    wait_until(has_service_account, 60, f"the default service account of {name}")
     return namespace
 
 

@@ -100,7 +100,7 @@ class Running:
         """To the CLI's whole process group: ^C at a terminal, and an IDE's Stop with SIGKILL."""
         os.killpg(self.process.pid, number)
 
-    def session_pid(self, seconds: float = 20) -> int:
+    def session_pid(self, seconds: float = 60) -> int:
         """The pid of the session process; while the CLI lives, whose child it is."""
         return wait_until(lambda: _session_of(self.pid), seconds, "the CLI has a session process")
 

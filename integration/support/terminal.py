@@ -58,7 +58,7 @@ class Terminal:
     def type(self, keys: bytes | str) -> None:
         os.write(self._ours, keys.encode() if isinstance(keys, str) else keys)
 
-    def wait_screen(self, pattern: str, seconds: float = 30, after: int = 0) -> re.Match[str]:
+    def wait_screen(self, pattern: str, seconds: float = 90, after: int = 0) -> re.Match[str]:
         """The first match of a regular expression on what was written behind position `after`."""
         sought = re.compile(pattern, re.MULTILINE)
         return wait_until(
