@@ -14,6 +14,7 @@ from integration.support.aftermath import (
     remember,
     sidecar_pods,
 )
+from integration.support.events import events_about
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
 
@@ -40,6 +41,7 @@ def test_a_swap_does_what_its_dry_run_told(town: Namespace, townsman: Product) -
             assert f"{change['do']}; undone by: {change['undo']}" in done
         assert swap.end() == 0
     assert_restored(before)
+    assert [event["reason"] for event in events_about(town, "foretold")] == ["Swapped", "Restored"]
 
 
 def test_a_run_is_told_and_not_made(town: Namespace, townsman: Product) -> None:

@@ -16,6 +16,7 @@ from integration.probe.swapping import swapped
 from integration.probe.town import settle
 from integration.support.aftermath import assert_nothing_touched, assert_restored, remember, sidecar_pods
 from integration.support.cluster import Cluster
+from integration.support.events import events_about
 from integration.support.namespaces import Namespace
 from integration.support.product import Product
 from telepresence_py.cluster.access import ACCOUNT_RIGHTS, FILE_RIGHTS, SERVICE_RIGHTS, Right, swap_rights
@@ -85,6 +86,7 @@ def test_the_documented_roles_are_enough_to_swap_and_for_a_colleague_to_restore(
         assert forced.code == 0, forced.err
         assert swap.running.wait() == 75
     assert_restored(before)
+    assert events_about(town, "exact") == [], "without the right to, nobody is told"
 
 
 def test_the_documented_role_is_enough_to_run_and_with_two_more_rights_to_expose(

@@ -33,6 +33,12 @@ with without_openssl():
     from .sockets import listen_everywhere
 
 
+ADVICE = (
+    "this pod stands in for a workload; to have that back: telepresence-py restore KIND/NAME --force, as the "
+    "pod's annotation telepresence-py/restore-by has it"
+)
+
+
 async def live(config: SidecarConfig) -> None:
     """From the first listener to the exit."""
     loop = asyncio.get_running_loop()
@@ -50,6 +56,7 @@ async def live(config: SidecarConfig) -> None:
     acceptor, fingerprint = await serve(config.tunnel_port, config.client_key, service)
     lifetime.client_lost()
     log.of_session(f"listening {process_age():.2f} s after the start")
+    log.of_session(ADVICE)
     log.line(FINGERPRINT_LOG_PREFIX + fingerprint)
     log.of_session(f"exit ({await lifetime.ended})")
     acceptor.close()

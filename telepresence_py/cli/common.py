@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -97,6 +98,18 @@ def screen_for(options: dict[str, Any]) -> Screen:
     """The screen that the output options ask for; they are taken out of `options`."""
     named = {name: options.pop(name) for name in ("quiet", "verbose", "debug", "log_file")}
     return Screen(sys.stderr, Wanted(**named, as_json=options.get("output") == "json"))
+
+
+def whose() -> str:
+    """user@host of whoever types this, as others are told it."""
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.geteuid())  # a container's user without a line in passwd
+    return f"{user}@{socket.gethostname()}"
 
 
 def cluster_choice(options: dict[str, Any]) -> ClusterChoice:

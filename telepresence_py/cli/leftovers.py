@@ -10,6 +10,7 @@ from dataclasses import asdict
 import click
 import trio
 
+from telepresence_py.cli.common import whose
 from telepresence_py.cli.preview import show_preview
 from telepresence_py.cli.render import Screen
 from telepresence_py.cli.tables import table
@@ -101,7 +102,7 @@ async def _restore(
     async with open_cluster(choice, run_plugin_here) as cluster:
         if read_settings(os.environ).protects(cluster.context):
             _confirm(screen, cluster.context)
-        return await restore_leftovers(cluster, report, workload, force)
+        return await restore_leftovers(cluster, report, workload, force, whose())
 
 
 def _confirm(screen: Screen, context: str) -> None:

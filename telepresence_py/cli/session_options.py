@@ -15,6 +15,7 @@ from telepresence_py.cli.common import (
     dry_run_choice,
     dry_run_options,
     output_options,
+    whose,
 )
 from telepresence_py.cli.container_options import container_choice, container_options
 from telepresence_py.cli.environment import environment_choice, environment_options
@@ -60,7 +61,7 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
     method, dry_run = method_choice(options["method"], rules, localhost), dry_run_choice(options)
     fields = {
         "cluster": cluster_choice(options),
-        "holder": _holder(),
+        "holder": whose(),
         "image": options["image"],
         "grace_seconds": parse_grace(options["grace"]),
         "ready_now": options["ready"] == "now",
@@ -84,14 +85,3 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         "container_image": image,
         "method": method if image is None else "podman",
     }
-
-
-def _holder() -> str:
-    import getpass
-    import socket
-
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = str(os.geteuid())  # a container's user without a line in passwd
-    return f"{user}@{socket.gethostname()}"

@@ -66,6 +66,8 @@ _LOOKED_UP = {
     "batch": ("jobs", "cronjobs"),
 }
 
+_NOTED = "others by `kubectl describe` of the workload: who swapped it, since when, who restored it"
+
 OPTIONAL_RIGHTS = (
     (Right("get", "persistentvolumeclaims"), "a claim's access mode; without it ReadWriteOnce is assumed"),
     (Right("get", "serviceaccounts"), "that the account of `run --serviceaccount` is there"),
@@ -77,6 +79,8 @@ OPTIONAL_RIGHTS = (
     ),
     (Right("get", "namespaces"), "that the namespace is there, where nothing is found in it"),
     (Right("list", "namespaces"), "the nearest name of a namespace that is not there; in a ClusterRole"),
+    (Right("create", "events"), _NOTED),
+    (Right("patch", "events"), _NOTED),
     (
         Right("list", "nodes"),
         "for which processor `sidecar build` and `push` make the image; in a ClusterRole",

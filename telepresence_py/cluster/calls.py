@@ -40,6 +40,7 @@ STATEFULSETS = Resource("statefulsets", "statefulset", "apps")
 DAEMONSETS = Resource("daemonsets", "daemonset", "apps")
 JOBS = Resource("jobs", "job", "batch")
 CRONJOBS = Resource("cronjobs", "cronjob", "batch")
+EVENTS = Resource("events", "event")
 SERVICEACCOUNTS = Resource("serviceaccounts", "serviceaccount")
 RULES_REVIEWS = Resource(
     "selfsubjectrulesreviews", "review of rights", "authorization.k8s.io", namespaced=False
@@ -60,7 +61,10 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Call:
-    """`verb` as RBAC says: get, list, watch, create, patch (a JSON merge patch) or delete."""
+    """`verb` as RBAC says: get, list, watch, create, patch (a JSON merge patch) or delete.
+
+    Of an `abandonable` change nobody need know whether it was made: who waits for it may leave.
+    """
 
     verb: str
     resource: Resource
@@ -68,6 +72,7 @@ class Call:
     subresource: str = ""
     query: tuple[tuple[str, str], ...] = ()
     body: Json | None = field(default=None, repr=False)
+    abandonable: bool = False
 
     @property
     def method(self) -> str:

@@ -38,7 +38,7 @@ class Cluster:
 
         A broken connection and a busy server are tried again a few times, changes too: so a change may be
         carried out twice, and a `create` whose first answer was lost meets its own object as 409. Changes
-        are never abandoned half way by a cancellation; a try ends within about 20 s.
+        are never abandoned half way by a cancellation, unless they may be; a try ends within about 20 s.
         """
         pause = FIRST_PAUSE_SECONDS
         for attempt in range(1, TRIES + 1):
@@ -81,7 +81,7 @@ class Cluster:
             self.exchange.send,
             call,
             self.namespace,
-            abandon_on_cancel=not call.changes_something,
+            abandon_on_cancel=call.abandonable or not call.changes_something,
             limiter=self._limiter,
         )
 

@@ -81,6 +81,11 @@ class Workload:
         return f"{self.kind}/{self.name}"
 
     @property
+    def itself(self) -> Json:
+        """A reference to the object of that kind and name."""
+        return self.holder if self.holder["kind"].lower() == self.kind else self.pod_owners[0].reference
+
+    @property
     def newest(self) -> PodOwner | None:
         """Whoever would make the next pod: the ReplicaSet of the present template, else the youngest."""
         template = self.json.get("spec", {}).get("template")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,9 +19,10 @@ from telepresence_py.cluster.workloads import find_workload, missing, require_na
 from telepresence_py.model.errors import NoRights, WorkloadHeld, one_error
 from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.preview import Change
-from telepresence_py.session.plan import removal_of_finished
+from telepresence_py.session.courtesy import tell_restored_by
+from telepresence_py.session.plan import NOTE_UNDO, removal_of_finished
 from telepresence_py.session.podboard import PodBoard
-from telepresence_py.session.podstate import TAKEN_ANNOTATION, holder_of, is_finished
+from telepresence_py.session.podstate import TAKEN_ANNOTATION, Holder, holder_of, is_finished
 from telepresence_py.session.restoring import Restorer, StandIn
 from telepresence_py.session.run_plan import OWN_WORKLOAD
 from telepresence_sidecar.contract import CONNECTED_LOG_PREFIX, LOST_LOG_PREFIX, SESSION_LABEL
@@ -71,13 +72,14 @@ async def list_leftovers(cluster: Cluster) -> tuple[Leftover, ...]:
 
 
 async def restore_leftovers(
-    cluster: Cluster, report: Report, workload: str | None = None, force: bool = False
+    cluster: Cluster, report: Report, workload: str | None = None, force: bool = False, by: str = "somebody"
 ) -> tuple[Leftover, ...]:
-    """Put back the originals of what `find_to_restore` finds, remove the pods, tell which."""
+    """Put back the originals of what `find_to_restore` finds, remove the pods, tell which; `by` is user@host
+    of whoever does it."""
     found = await find_to_restore(cluster, report, workload, force)
     for name in dict.fromkeys(one.workload for one in found):
         with trio.move_on_after(RESTORE_SECONDS), one_error():
-            await _restore_one(cluster, report, name, [one for one in found if one.workload == name])
+            await _restore_one(cluster, report, name, [one for one in found if one.workload == name], by)
     return found
 
 
@@ -108,7 +110,7 @@ async def find_to_restore(
     return tuple(found)
 
 
-def changes_of(found: Iterable[Leftover]) -> tuple[Change, ...]:
+def changes_of(found: Sequence[Leftover]) -> tuple[Change, ...]:
     """PURE: what a restore of these does, in order. It undoes; whoever wants it otherwise swaps again."""
     made: list[Change] = []
     for one in found:
@@ -122,6 +124,8 @@ def changes_of(found: Iterable[Leftover]) -> tuple[Change, ...]:
             back = f"take {one.pod_name} back, so that an original of {one.workload} starts"
             made.append(Change(back, again))
         made.append(Change(f"delete pod {one.pod_name}", again))
+    for name in dict.fromkeys(one.workload for one in _serving(found)):
+        made.append(Change(f"note in an Event of {name} who restored it, if that is allowed", NOTE_UNDO))
     return tuple(made)
 
 
@@ -184,7 +188,9 @@ def _leftover(pod: Json, state: str) -> Leftover:
     )
 
 
-async def _restore_one(cluster: Cluster, report: Report, workload: str, pods: list[Leftover]) -> None:
+async def _restore_one(
+    cluster: Cluster, report: Report, workload: str, pods: list[Leftover], by: str
+) -> None:
     """All sidecar pods of one workload; of a workload that is gone, and of none, the pods are removed."""
     own = workload.startswith(OWN_WORKLOAD)
     found = None if own else await find_workload(cluster, workload)
@@ -204,3 +210,12 @@ async def _restore_one(cluster: Cluster, report: Report, workload: str, pods: li
         nursery.cancel_scope.cancel()
     done = "Removed" if own else "Restored"
     report(Event("restored", f"{done} {workload}", data={"pods": [one.pod_name for one in pods]}))
+    if found is not None:
+        for one in {one.session: one for one in _serving(pods)}.values():
+            holder = Holder(one.holder, one.since, one.workload, "", one.session)
+            await tell_restored_by(cluster, found, holder, by)
+
+
+def _serving(pods: Iterable[Leftover]) -> list[Leftover]:
+    """Those that stood in for an original when they were found."""
+    return [one for one in pods if one.adopted and one.state != "finished"]

@@ -24,6 +24,9 @@ from telepresence_sidecar.contract import (
     __version__,
 )
 
+RESTORE_ANNOTATION = "telepresence-py/restore-by"
+"""What to type to have the workload back, for whoever finds the pod by `kubectl describe`."""
+
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 UNPRIVILEGED_PORTS = "net.ipv4.ip_unprivileged_port_start"
 SMALL_REQUESTS = {"cpu": "10m", "memory": "64Mi"}
@@ -80,6 +83,11 @@ def plain_pod(owner: PodOwner) -> Json:
         "ownerReferences": [owner.reference],
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": deepcopy(template["spec"])}
+
+
+def restore_command(workload: str) -> str:
+    """By which anybody with the rights for it ends a session, living or dead, in the pod's namespace."""
+    return f"telepresence-py restore {workload} --force"
 
 
 def lock_name(owner: str, number: int) -> str:
@@ -166,6 +174,7 @@ def _metadata(pod: Json, name: str, shape: SidecarShape) -> Json:
     }
     labels = dict(pod["metadata"].get("labels") or {}) | {SESSION_LABEL: shape.config.session}
     metadata = {"name": name, "labels": labels, "annotations": annotations}
+    annotations[RESTORE_ANNOTATION] = restore_command(shape.workload)
     if shape.holder is None:
         return metadata
     annotations[DELETION_COST] = "2147483647"

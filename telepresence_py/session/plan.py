@@ -35,6 +35,8 @@ from telepresence_py.session.podstate import (
 from telepresence_py.volumes.brought import Brought
 from telepresence_sidecar.contract import SidecarConfig
 
+NOTE_UNDO = "nothing: the cluster forgets Events, mostly after an hour"
+
 
 @dataclass(frozen=True)
 class ReplicaPlan:
@@ -101,6 +103,7 @@ class SwapPlan:
     @property
     def changes(self) -> tuple[Change, ...]:
         """Every change in the order in which it is made; nothing else in the cluster is written."""
+        noted = Change(f"note in an Event of {self.workload} who has it, if that is allowed", NOTE_UNDO)
         removed = [removal_of_finished(name) for name in self.left]
         made = [Change(f"create pod {one.pod_name}", f"delete pod {one.pod_name}") for one in self.replicas]
         given = [
@@ -111,7 +114,7 @@ class SwapPlan:
             for one in self.replicas
             if one.original is not None
         ]
-        return (*removed, *made, *given)
+        return (*removed, *made, *given, noted)
 
 
 def removal_of_finished(pod_name: str) -> Change:

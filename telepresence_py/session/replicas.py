@@ -40,7 +40,8 @@ RESTORE_SECONDS = 240.0
 class Replicas:
     """The sidecar pods as a whole. Made by `hold_replicas`.
 
-    `members` are those that are counted on, or not yet missed. `may_adopt` once the local process serves.
+    `members` are those that are counted on, or not yet missed. `may_adopt` once the local process serves;
+    `placed` is set once the originals are gone.
     """
 
     def __init__(self, cluster: Cluster, plan: SwapPlan, board: PodBoard, report: Report) -> None:
@@ -58,6 +59,7 @@ class Replicas:
         self._restored = False
         self.members: tuple[Replica, ...] = ()
         self.may_adopt = False
+        self.placed = trio.Event()
 
     async def follow(self, links: Links) -> NoReturn:
         """From now on pods that are taken have successors, and new originals are displaced as well.
@@ -108,6 +110,7 @@ class Replicas:
             await self._board.wait(self._in_place)
         if self._in_place() is None:
             await self._wait_for_slow_originals()
+        self.placed.set()
         self._report(Event("in-place", f"In place: the local process is {self._plan.workload}"))
 
     async def restore(self, on_original_ready: OnOriginalReady | None = None) -> bool:

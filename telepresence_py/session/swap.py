@@ -15,6 +15,7 @@ from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.model.intent import SwapIntent
 from telepresence_py.session.bringing import Source, bring
 from telepresence_py.session.child_life import report_ready, run_child, scene_of
+from telepresence_py.session.courtesy import Courtesy
 from telepresence_py.session.door import Door
 from telepresence_py.session.environment_files import require_environment_files
 from telepresence_py.session.foretelling import foretell
@@ -68,11 +69,14 @@ async def swap(door: Door, intent: SwapIntent) -> None:
                         report(Event("connected", f"Connected to {_pods(replicas)}"))
                         nursery.start_soon(receive_visitors, record, tunnels)
                         announce(tunnels, report)
+                        courtesy = Courtesy(cluster, plan)
+                        nursery.start_soon(courtesy.tell_swapped, replicas.placed)
                         try:
                             await _stand_in(door, intent, plan, taken, replicas, tunnels)
                         finally:
                             with trio.CancelScope(shield=True):
-                                await replicas.restore(tunnels.hand_over)
+                                if await replicas.restore(tunnels.hand_over):
+                                    await courtesy.tell_restored()
                 nursery.cancel_scope.cancel()
 
 

@@ -202,6 +202,8 @@ class FakeCluster:
             return 201, {"status": {"resourceRules": self.allowed_rules, "incomplete": True}}
         if plural == "selfsubjectaccessreviews":
             return 201, {"status": {"allowed": False}}
+        if plural == "events":
+            return self._on_event(method, name, body)
         if method == "POST":
             return self._post_service(body) if plural == "services" else self._post(query, body)
         if not name:
@@ -233,6 +235,17 @@ class FakeCluster:
         created = self._create_pod(pod)
         self._reconcile()
         return 201, created
+
+    def _on_event(self, method: str, name: str, body: Json) -> tuple[int, Json]:
+        there = self.objects.get(("events", name or body["metadata"]["name"]))
+        if method == "POST":
+            if there is not None:
+                return 409, status(409, "events already exists")
+            return 201, self.add("events", copy.deepcopy(body))
+        if there is None:
+            return 404, status(404, "events not found")
+        self.put("events", there | body)
+        return 200, there | body
 
     def _post_service(self, body: Json) -> tuple[int, Json]:
         name = body["metadata"]["name"]

@@ -35,12 +35,13 @@ def free_port() -> int:
 
 @dataclass
 class SidecarProcess:
-    """`log` goes on to be readable; `fingerprint` is what it told."""
+    """`log` goes on to be readable; `fingerprint` is what it told, `began` the lines before that."""
 
     config: SidecarConfig
     process: subprocess.Popen[str]
     log: IO[str]
     fingerprint: str
+    began: tuple[str, ...] = ()
 
     async def connect(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.Protocol:
         loop = asyncio.get_running_loop()
@@ -76,11 +77,12 @@ def sidecar_process(client_key: str, grace: float = 10.0) -> Iterator[SidecarPro
     assert process.stdout is not None
     with process:
         try:
-            fingerprint = ""
+            fingerprint, began = "", []
             for line in process.stdout:
                 if line.startswith(FINGERPRINT_LOG_PREFIX):
                     fingerprint = line.removeprefix(FINGERPRINT_LOG_PREFIX).strip()
                     break
-            yield SidecarProcess(config, process, process.stdout, fingerprint)
+                began.append(line.strip())
+            yield SidecarProcess(config, process, process.stdout, fingerprint, tuple(began))
         finally:
             process.kill()

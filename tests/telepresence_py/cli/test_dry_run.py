@@ -74,7 +74,7 @@ def test_a_swap_is_told_with_what_takes_each_change_back(run, cluster, tmp_path)
     assert title == "swap deployment/orders in namespace shop of context test would:"
     assert columns.split("  ")[1] == "DO"
     told = [[cell for cell in row.strip().split("  ") if cell] for row in rows]
-    assert [cells[0].split()[0] for cells in told] == ["create", "create", "give", "give", "write"]
+    assert [cells[0].split()[0] for cells in told] == ["create", "create", "give", "give", "note", "write"]
     assert all(len(cells) == 2 for cells in told)
     assert told[0][0] == "create pod orders-abc-tp-1"
     assert told[0][1].strip() == "delete pod orders-abc-tp-1"
@@ -198,6 +198,7 @@ def test_a_restore_is_told(run, cluster, tmp_path):
         "delete pod orders-abc-tp-1",
         "take orders-abc-tp-2 back",
         "delete pod orders-abc-tp-2",
+        "note in an Event of deployment/orders who restored it",
     ]
     assert_untouched(cluster, tmp_path, before)
     assert "restore in namespace shop" in run("restore", "--all", "--dry-run").stdout

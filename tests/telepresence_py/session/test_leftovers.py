@@ -230,3 +230,14 @@ def test_who_lacks_one_right_is_told_which_before_a_restore_touches_anything(clu
         assert after == before
 
     meanwhile(session, look)
+
+
+def test_who_restores_what_a_colleague_left_is_told_on_the_workload(cluster, session):
+    async def look(elsewhere):
+        say(cluster, LOST)
+        await restore_leftovers(elsewhere, lambda _event: None, "deployment/orders", by="bob@desk")
+        event = cluster.objects["events", "orders.s1.restored"]
+        assert event["involvedObject"]["kind"] == "Deployment"
+        assert "restored by bob@desk; session s1 of me@here" in event["message"]
+
+    meanwhile(session, look)
