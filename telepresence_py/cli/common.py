@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from telepresence_py.cli.options import check_identity, nearest, parse_namespace
+from telepresence_py.cli.options import check_identity, hint, parse_namespace
 from telepresence_py.cli.render import Screen, Wanted
 from telepresence_py.model.errors import BadUsage
 from telepresence_py.model.intent import ClusterChoice
@@ -26,9 +26,9 @@ class NearestGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0] if args else ""
         if word and not word.startswith("-") and self.get_command(ctx, word) is None:
-            meant = nearest(word, self.list_commands(ctx))
-            hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(self.list_commands(ctx))}"
-            raise click.UsageError(f"there is no command {word!r}; {hint}", ctx)
+            raise click.UsageError(
+                f"there is no command {word!r}; {hint(word, self.list_commands(ctx))}", ctx
+            )
         return super().resolve_command(ctx, args)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from telepresence_py.cli.options import nearest
+from telepresence_py.cli.options import hint
 from telepresence_py.model.errors import BadUsage
 from telepresence_py.model.intent import ENV_FORMATS
 
@@ -23,9 +23,8 @@ def parse_format(word: str | None) -> str:
     if word is None:
         return ENV_FORMATS[0]
     if word not in ENV_FORMATS:
-        meant = _FORMAT_OF.get(word.lower()) or nearest(word.lower(), ENV_FORMATS)
-        hint = f"did you mean {meant!r}?" if meant else f"there are {', '.join(ENV_FORMATS)}"
-        raise BadUsage(f"--env-format: there is no format {word!r}; {hint}")
+        meant = _FORMAT_OF.get(word.lower(), word.lower())
+        raise BadUsage(f"--env-format: there is no format {word!r}; {hint(meant, ENV_FORMATS)}")
     return word
 
 

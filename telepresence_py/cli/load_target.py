@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from telepresence_py.cli.options import nearest
+from telepresence_py.cli.options import hint
 from telepresence_py.model.errors import BadUsage, NamedObjectMissing
 
 FORMS = "kind[:NAME], minikube[:PROFILE], k3d[:NAME], containerd[:SOCKET] or project"
@@ -35,8 +35,7 @@ def parse_load_target(word: str) -> LoadTarget:
     tool, colon, name = word.partition(":")
     known = [*DEFAULT_NAMES, CONTAINERD, PROJECT]
     if tool not in known:
-        meant = nearest(tool, known)
-        raise BadUsage(f"--to {word!r}: " + (f"did you mean {meant!r}?" if meant else f"write {FORMS}"))
+        raise BadUsage(f"--to {word!r}: {hint(tool, known, f'write {FORMS}')}")
     if (colon and not name) or (name and tool == PROJECT):
         raise BadUsage(f"--to {word!r}: write {FORMS}")
     return LoadTarget(tool, name or None)
@@ -66,9 +65,7 @@ def choose_name(target: LoadTarget, existing: Collection[str]) -> str:
         return next(iter(existing))
     if not existing:
         raise NamedObjectMissing(f"{target.tool} has no cluster here, so none to load the image into")
-    meant = nearest(wanted, existing)
-    there = f"did you mean {meant!r}?" if meant else f"there are {', '.join(sorted(existing))}"
-    raise NamedObjectMissing(f"{target.tool} has no cluster {wanted!r}; {there}")
+    raise NamedObjectMissing(f"{target.tool} has no cluster {wanted!r}; {hint(wanted, sorted(existing))}")
 
 
 def choose_socket(target: LoadTarget, existing: Collection[str]) -> str:

@@ -6,7 +6,7 @@ import click
 
 from telepresence_py import system
 from telepresence_py.cli.common import AnyCommand
-from telepresence_py.cli.options import nearest
+from telepresence_py.cli.options import hint
 from telepresence_py.model.errors import BadUsage, PreconditionFailed
 from telepresence_py.model.intent import METHODS, METHODS_BESIDE, LocalhostChoice
 from telepresence_py.model.rules import Rule
@@ -35,11 +35,7 @@ def method_choice(word: str | None, rules: tuple[Rule, ...], localhost: Localhos
             return None
         word = ELSEWHERE
     if word not in METHODS:
-        meant = nearest(word, METHODS)
-        hint = (
-            f"did you mean {meant!r}?" if meant else f"there are {', '.join(METHODS[:-1])} and {METHODS[-1]}"
-        )
-        raise BadUsage(f"--method: there is no method {word!r}; {hint}")
+        raise BadUsage(f"--method: there is no method {word!r}; {hint(word, METHODS)}")
     if not system.LINUX and word != ELSEWHERE:
         raise PreconditionFailed(
             f"--method {word} needs Linux, this is {system.name()}, which has --method {ELSEWHERE} alone: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from telepresence_py.model.errors import BadUsage
@@ -187,6 +187,15 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     from difflib import get_close_matches
 
     return next(iter(get_close_matches(word, sorted(known), n=1, cutoff=0.6)), None)
+
+
+def hint(word: str, known: Collection[str], all_of_them: str = "") -> str:
+    """The end of a sentence on a word that is none of the known: the one that was probably meant, or all of
+    them, in words of the caller's if need be."""
+    if meant := nearest(word, known):
+        return f"did you mean {meant!r}?"
+    *others, last = known
+    return all_of_them or (f"there are {', '.join(others)} and {last}" if others else f"there is {last}")
 
 
 def _singular(word: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import click
 
 from telepresence_py.cli.common import AnyCommand
-from telepresence_py.cli.options import nearest
+from telepresence_py.cli.options import hint
 from telepresence_py.model.errors import BadUsage
 from telepresence_py.model.intent import VOLUME_WAYS
 
@@ -65,13 +65,9 @@ def parse_volumes(words: Iterable[str]) -> dict[str, str]:
                 f"--volume {word}: write PATH=WAY with the path in the pod, for example --volume /data=live"
             )
         if way not in VOLUME_WAYS:
-            meant = nearest(way, VOLUME_WAYS)
-            hint = (
-                f"did you mean {meant!r}?"
-                if meant
-                else f"write {', '.join(VOLUME_WAYS[:-1])} or {VOLUME_WAYS[-1]}"
+            raise BadUsage(
+                f"--volume {word}: there is no way {way!r} to have a volume; {hint(way, VOLUME_WAYS)}"
             )
-            raise BadUsage(f"--volume {word}: there is no way {way!r} to have a volume; {hint}")
         clean = path.rstrip("/") or "/"
         if ways.setdefault(clean, way) != way:
             raise BadUsage(f"--volume says twice how the command shall have {clean}")

@@ -154,7 +154,7 @@ def test_a_name_may_be_set_beside_a_glob_that_unsets_it():
         ("bash", "did you mean 'shell'?"),
         ("JSON", "did you mean 'json'?"),
         ("dokcer", "did you mean 'docker'?"),
-        ("yaml", "there are dotenv, json, shell, fish, powershell, docker"),
+        ("yaml", "there are dotenv, json, shell, fish, powershell and docker"),
         ("", "there are dotenv"),
     ],
 )

@@ -72,7 +72,7 @@ def test_the_cluster_is_the_named_one_or_the_default_one_or_the_only_one():
     ("target", "existing", "words"),
     [
         (LoadTarget("kind", "dve"), ["dev", "x"], "no cluster 'dve'; did you mean 'dev'?"),
-        (LoadTarget("kind"), ["a", "b"], "no cluster 'kind'; there are a, b"),
+        (LoadTarget("kind"), ["a", "b"], "no cluster 'kind'; there are a and b"),
         (LoadTarget("k3d"), [], "k3d has no cluster here"),
     ],
 )

@@ -82,7 +82,7 @@ def test_the_version_is_that_of_the_contract():
     [
         (["swpa"], "did you mean 'swap'?"),
         (["sidecar", "bulid"], "did you mean 'build'?"),
-        (["frobnicate"], "there are list, restore, run, sidecar, status, swap"),
+        (["frobnicate"], "there are list, restore, run, sidecar, status and swap"),
         (["swap", "orders", "--gracce", "3"], "--grace"),
         (["swap", "orders", "python", "-m", "http.server"], "Options of your own command stand behind a --"),
         (["swap"], "KIND/NAME"),

@@ -20,8 +20,8 @@ def test_each_path_has_a_way_and_no_slash_at_its_end() -> None:
         (["data=live"], "PATH=WAY"),
         (["=live"], "PATH=WAY"),
         (["/data=lvie"], "did you mean 'live'?"),
-        (["/data=yes"], "write copy, live or off"),
-        (["/data="], "write copy, live or off"),
+        (["/data=yes"], "there are copy, live and off"),
+        (["/data="], "there are copy, live and off"),
         (["/data=live", "/data=off"], "says twice"),
     ],
 )
