@@ -29,6 +29,15 @@ IMAGE = "localhost/telepresence-test-busybox:1"
 _PODMAN = HOME.parent / "podman"
 _BUSYBOX = Path("/bin/busybox")
 _DIRECTORIES = ("bin", "dev", "etc", "proc", "run", "sys", "tmp", "var", "work")
+_SAYS = (
+    'CMD ["sh", "-c", "echo by the image itself; exit 9"]',
+    "ENV OF_IMAGE=yes",
+    "ENV PATH=/bin",
+    "WORKDIR /work",
+)
+CHANGES = tuple(word for one in _SAYS for word in ("-c", one))
+"""What IMAGE says beside its files, for `podman import` and `docker import`."""
+
 _PASSWD = b"root:x:0:0:root:/root:/bin/sh\nworker:x:1234:1234:worker:/work:/bin/sh\n"
 
 
@@ -100,15 +109,8 @@ def container_product(user: PlainUser, kubeconfig: dict[str, Any]) -> Iterator[C
     # Debian's crun refuses machines with both kinds of cgroups
     (directory / "containers.conf").write_text('[engine]\nruntime = "runc"\n')
     user.give(directory / "containers.conf")
-    says = (
-        'CMD ["sh", "-c", "echo by the image itself; exit 9"]',
-        "ENV OF_IMAGE=yes",
-        "ENV PATH=/bin",
-        "WORKDIR /work",
-    )
-    changes = (word for one in says for word in ("-c", one))
     try:
-        product.podman("import", *changes, "-", IMAGE, stdin=_root_file_system())
+        product.podman("import", *CHANGES, "-", IMAGE, stdin=root_file_system())
         yield product
     finally:
         product.end_all()
@@ -116,7 +118,8 @@ def container_product(user: PlainUser, kubeconfig: dict[str, Any]) -> Iterator[C
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _root_file_system() -> bytes:
+def root_file_system() -> bytes:
+    """Of IMAGE, as a tar archive."""
     whole = io.BytesIO()
     with tarfile.open(fileobj=whole, mode="w") as archive:
         for name in _DIRECTORIES:

@@ -79,6 +79,17 @@ PROGRAMS = {
         ("runc", "uidmap", "busybox-static", "golang-github-containers-common", *PODMANS_LIBRARIES),
         "20 MB, some seconds",
     ),
+    # docker itself is unpacked beside the system, see docker.py
+    "what docker needs": Program(
+        (
+            "sh",
+            "-ec",
+            "for each in containerd runc busybox; do command -v $each; done; "
+            "ls /lib/*/libdevmapper.so.1.02.1",
+        ),
+        ("containerd", "runc", "busybox-static", "libdevmapper1.02.1"),
+        "60 MB, half a minute",
+    ),
     # the one that the cluster was built with, unless there is one on the PATH
     "go": Program(("go", "version"), (), ""),
 }

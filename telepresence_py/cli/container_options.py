@@ -1,5 +1,5 @@
-"""`--run-in` and `--build`: the command is a container of podman's. What cannot be is refused here, before
-anything is touched. What few sessions need is imported when they need it."""
+"""`--run-in` and `--build`: the command is a container of podman's, or of docker's. What cannot be is refused
+here, before anything is touched. What few sessions need is imported when they need it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 
@@ -18,6 +19,9 @@ from telepresence_py.cli.options import nearest
 from telepresence_py.model.errors import BadUsage, NamedObjectMissing, PreconditionFailed
 
 METHOD = "podman"
+"""Of a container, unless another is named."""
+
+BY_DOCKER = "docker"
 LABEL = "telepresence-py"
 _FILES = ("Containerfile", "Dockerfile")
 _NO_SUCH_IMAGE = 1
@@ -34,7 +38,7 @@ def container_options(command: AnyCommand) -> AnyCommand:
         click.option(
             "--run-in",
             metavar="IMAGE",
-            help="COMMAND, or what the image says without one, runs as a container of podman's.",
+            help="COMMAND, or what the image says without one, runs as a container of podman's or docker's.",
         ),
     ):
         command = option(command)
@@ -50,7 +54,8 @@ def container_choice(
     `unkept` are options that were given, and that a container cannot keep.
 
     Raises BadUsage for what contradicts itself, NamedObjectMissing where image or directory are not there,
-    PreconditionFailed where there is no rootless podman or the build fails.
+    PreconditionFailed where there is no rootless podman, or docker where that is the method, or the build
+    fails.
     """
     if run_in is None and build is None:
         return None
@@ -59,25 +64,40 @@ def container_choice(
     option = "--run-in" if run_in is not None else "--build"
     if run_in is not None and build is not None:
         raise BadUsage("--run-in names an image, and --build makes one: leave one of them out")
-    if method not in (None, METHOD):
-        raise BadUsage(f"{option} works by --method {METHOD} alone; leave --method {method} out")
+    if method not in (None, METHOD, BY_DOCKER):
+        raise BadUsage(
+            f"{option} works by --method {METHOD} or {BY_DOCKER} alone, not by {method}: leave it out"
+        )
     for other in unkept:
         raise BadUsage(f"{option} and {other} exclude each other: a container's own files are its image's")
     if run_in is not None and not is_reference(run_in):
         raise BadUsage(f"--run-in: {run_in!r} does not name an image; write for example localhost/name:tag")
     source = None if build is None else _source(build)
-    _require_podman(option)
-    if touch:
-        _remove_left()
+    if not system.LINUX:
+        raise PreconditionFailed(f"{option} needs Linux, as the pod's network is made of its namespaces")
+    tool = _docker(option) if method == BY_DOCKER else _podman(option)
+    if touch and tool.name == METHOD:
+        _remove_left(tool)
     if source is not None:
-        return _built(source) if touch else _built_name(source)
+        return _built(tool, source) if touch else _built_name(source)
     assert run_in is not None
-    if _ask("image", "exists", run_in) == _NO_SUCH_IMAGE:
+    if _ask(tool, *tool.finds, run_in) == _NO_SUCH_IMAGE:
         raise NamedObjectMissing(
-            f"--run-in: podman has no image {run_in} here; fetch it by `podman pull {run_in}`, or have one "
-            "made by --build DIR"
+            f"--run-in: {tool.name} has no image {run_in} here; fetch it by `{tool.name} pull {run_in}`, or "
+            "have one made by --build DIR"
         )
     return run_in
+
+
+class _Tool(NamedTuple):
+    """`words` begin its command lines, `finds` those that look for an image; `ask` gives exit code and last
+    line, and raises `failed`."""
+
+    name: str
+    words: tuple[str, ...]
+    finds: tuple[str, ...]
+    ask: Callable[[Sequence[str]], tuple[int, str]]
+    failed: type[Exception]
 
 
 def _source(word: str) -> Path:
@@ -99,12 +119,12 @@ def _source(word: str) -> Path:
     )
 
 
-def _require_podman(option: str) -> None:
-    if not system.LINUX:
-        raise PreconditionFailed(f"{option} needs Linux, as the pod's network is made of its namespaces")
+def _podman(option: str) -> _Tool:
+    from telepresence_py.process.podman import PodmanFailed, ask_podman
+
     if shutil.which("podman") is None:
         besides = (
-            ": docker's daemon starts containers out of reach of the pod's network and files"
+            f"; or take --method {BY_DOCKER}, by which docker runs it, whose daemon is root's"
             if shutil.which("docker")
             else ""
         )
@@ -113,30 +133,47 @@ def _require_podman(option: str) -> None:
         raise PreconditionFailed(
             f"{option} needs rootless podman, which root does not have; run this as a plain user"
         )
+    return _Tool("podman", ("podman",), ("image", "exists"), ask_podman, PodmanFailed)
 
 
-def _remove_left() -> None:
+def _remove_left(podman: _Tool) -> None:
     """Containers of sessions that died together with podman's own watch over them. Those of others are
     running, or so young that they may be about to."""
-    _ask("container", "prune", "--force", "--filter", f"label={LABEL}", "--filter", "until=2m")
+    _ask(podman, "container", "prune", "--force", "--filter", f"label={LABEL}", "--filter", "until=2m")
 
 
-def _built(source: Path) -> str:
+def _docker(option: str) -> _Tool:
+    from telepresence_py.process.docker import DockerFailed, ask_docker, find_daemon
+
+    if os.geteuid() == 0:
+        raise PreconditionFailed(f"{option} by --method {BY_DOCKER} is for plain users; run this as one")
+    try:
+        daemon = find_daemon()
+    except DockerFailed as failed:
+        raise PreconditionFailed(f"{option} by --method {BY_DOCKER} cannot work: {failed}") from failed
+
+    def ask(words: Sequence[str]) -> tuple[int, str]:
+        return ask_docker(daemon, words)
+
+    return _Tool("docker", daemon.words, ("image", "inspect"), ask, DockerFailed)
+
+
+def _built(tool: _Tool, source: Path) -> str:
     """The image of the build, which tells its progress on stderr; what did not change since the last time is
     not made again."""
     import subprocess
 
     name = _built_name(source)
     told = subprocess.run(
-        ("podman", "build", "--tag", name, "--file", str(source), str(source.parent)),
+        (*tool.words, "build", "--tag", name, "--file", str(source), str(source.parent)),
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr.fileno(),
         check=False,
     )
     if told.returncode:
         raise PreconditionFailed(
-            f"--build {shlex.quote(str(source.parent))}: podman could not make an image of it (it ended with "
-            f"{told.returncode}, and told why above); nothing in the cluster was touched"
+            f"--build {shlex.quote(str(source.parent))}: {tool.name} could not make an image of it (it ended "
+            f"with {told.returncode}, and told why above); nothing in the cluster was touched"
         )
     return name
 
@@ -148,14 +185,14 @@ def _built_name(source: Path) -> str:
     return f"{_BUILT}-{hashlib.sha256(directory).hexdigest()[:12]}"
 
 
-def _ask(*words: str) -> int:
+def _ask(tool: _Tool, *words: str) -> int:
     """The exit code, which is 0 or 1; PreconditionFailed for any other."""
-    from telepresence_py.process.podman import PodmanFailed, ask_podman
-
     try:
-        code, said = ask_podman(words)
-    except PodmanFailed as failed:
-        raise PreconditionFailed(f"podman cannot be asked: {failed}") from failed
+        code, said = tool.ask(words)
+    except tool.failed as failed:
+        raise PreconditionFailed(f"{tool.name} cannot be asked: {failed}") from failed
     if code > _NO_SUCH_IMAGE:
-        raise PreconditionFailed(f"podman does not work here: `podman {' '.join(words[:2])}` says: {said}")
+        raise PreconditionFailed(
+            f"{tool.name} does not work here: `{tool.name} {' '.join(words[:2])}` says: {said}"
+        )
     return code

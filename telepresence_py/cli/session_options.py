@@ -17,7 +17,7 @@ from telepresence_py.cli.common import (
     output_options,
     whose,
 )
-from telepresence_py.cli.container_options import container_choice, container_options
+from telepresence_py.cli.container_options import METHOD, container_choice, container_options
 from telepresence_py.cli.environment import environment_choice, environment_options
 from telepresence_py.cli.localhost_options import localhost_choice, localhost_options
 from telepresence_py.cli.method_option import method_choice, method_option
@@ -83,5 +83,5 @@ def session_fields(command: tuple[str, ...], options: dict[str, Any]) -> dict[st
         **fields,
         "command": command,
         "container_image": image,
-        "method": method if image is None else "podman",
+        "method": method if image is None else method or METHOD,
     }

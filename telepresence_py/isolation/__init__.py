@@ -82,6 +82,20 @@ def _enter_sudo(
     return raised.explained(entering, userns.AgentSilent)
 
 
+def _no_docker(facts: HostFacts) -> str | None:
+    from telepresence_py.isolation import docker
+
+    return docker.hindrance(facts)
+
+
+def _enter_docker(
+    view: NetworkView, notice: Callable[[str], None], serve: Serve
+) -> AbstractAsyncContextManager[World]:
+    from telepresence_py.isolation import docker
+
+    return docker.enter(view, notice, serve)
+
+
 def _no_seccomp(facts: HostFacts) -> str | None:
     from telepresence_py.isolation import seccomp
 
@@ -122,6 +136,22 @@ METHODS: tuple[Method, ...] = (
         _enter_sudo,
         ("sudo lets a process of yours make the namespaces, and for that moment it has CAP_SYS_ADMIN",),
         offer="which has sudo make the user namespace",
+    ),
+    Method(
+        "docker",
+        "user namespace made by a container of docker's, with tproxy",
+        _no_docker,
+        _enter_docker,
+        (
+            "docker lets a process of yours make the namespaces, and for that moment it has CAP_SYS_ADMIN; a "
+            "container that keeps it company lives until the session ends",
+        ),
+        offer="which has docker make the user namespace",
+        container_limits=(
+            "root of the container is this laptop's root, as docker has it, and whoever may use docker can "
+            "read its variables",
+            "the pod's volumes that may be written are copies of the container's own, and gone with it",
+        ),
     ),
     Method(
         "seccomp",
@@ -171,9 +201,12 @@ def choose(
     return worth_trying, [f"{method.name}: {why}" for method, why in hindrances if why is not None]
 
 
-def limits_of(name: object) -> tuple[str, ...]:
-    """What the method of that name cannot do."""
-    return next((method.limits for method in METHODS if method.name == name), ())
+def limits_of(name: object, contained: bool = False) -> tuple[str, ...]:
+    """What the method of that name cannot do, for a command of the laptop's or for a container."""
+    for method in METHODS:
+        if method.name == name:
+            return method.container_limits if contained else method.limits
+    return ()
 
 
 def serve_none(path: str, descriptor: int) -> None:

@@ -1,11 +1,13 @@
 """The program that makes the namespaces and lives in them: `python -I -m telepresence_py.isolation.agent FD`,
-with `raised` behind it when it was started by another program than the session.
+with `raised` behind it when it was started by another program than the session, or `first` when that program
+has put it into a process namespace already, as its first process.
 
-FD is its end of a sequenced-packet socket to the session process; `messages` has what is said on it. Once it
+FD is its end of a sequenced-packet socket to the session process, or the path at which it is handed that
+(`meeting`); `messages` has what is said on it. Once it
 has left the laptop's namespaces it puts the agent proper beside itself and ends: that one is the first
 process of the child's process namespace (`first_process`), makes sockets on demand and cleans up. When the
 session process ends, or closes its end, it kills all others in its namespace. A program that was raised stays
-above it until it ends, as somebody has to wait for it.
+above it until it ends, as somebody has to wait for it; one that is first is the agent proper itself.
 
 Standard library only, and little of it: starting takes as long as the imports, and they stay in memory. Never
 waits on anything of the child's.
@@ -23,7 +25,8 @@ from contextlib import suppress
 from typing import NoReturn
 
 from telepresence_py.isolation import diagnosis, graft, mounts, network
-from telepresence_py.isolation.first_process import become_first, end_others, mount_proc, wait_for
+from telepresence_py.isolation.first_process import be_first, become_first, end_others, mount_proc, wait_for
+from telepresence_py.isolation.meeting import fetch_control
 from telepresence_py.isolation.messages import (
     MOST_DESCRIPTORS,
     Born,
@@ -50,7 +53,7 @@ _END_SECONDS = 3.0
 _NAMESPACES = ("user", "net", "mnt", "uts", "pid")
 
 
-def run(control: socket.socket, is_raised: bool = False) -> NoReturn:
+def run(control: socket.socket, is_raised: bool = False, is_first: bool = False) -> NoReturn:
     """The agent's whole life, in a process of its own with a single thread; arguments as the module says."""
     placeholders = Placeholders()
     status = 1
@@ -58,9 +61,10 @@ def run(control: socket.socket, is_raised: bool = False) -> NoReturn:
         os.umask(0o022)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP})
         ended = signalfd([signal.SIGTERM])
-        _set_up(control, *_receive_view(control), placeholders, is_raised)
+        _set_up(control, *_receive_view(control), placeholders, is_raised, is_first)
         _serve(control, ended)
-        end_others(_END_SECONDS)
+        if not is_first:  # whose end is that of all others, of other users' too
+            end_others(_END_SECONDS)
         status = 0
     except StepRefused as refused:
         _say(control, encode(Refused(refused.refusal)))
@@ -92,6 +96,7 @@ def _set_up(
     made: int | None,
     placeholders: Placeholders,
     is_raised: bool,
+    is_first: bool,
 ) -> None:
     """Make everything and hand it out; `made` is a user namespace. Only the first process returns."""
     # opened before anything is mounted over /proc, and still the laptop's: namespaces by pid are found in it
@@ -105,12 +110,13 @@ def _set_up(
         enter_user_namespace()
     else:
         enter_made_namespace(made)
-    enter_other_namespaces(view.hostname)
-    with taking(Step.INIT):
-        first = become_first(lambda pid: _say(control, encode(Born(pid))), beside_us=not is_raised)
-    if first:
-        control.close()
-        os._exit(wait_for(first) if is_raised else 0)
+    enter_other_namespaces(view.hostname, processes=not is_first)
+    if is_first:
+        with taking(Step.INIT):
+            be_first()
+        _say(control, encode(Born(0)))
+    else:
+        _go_on_as_first(control, is_raised)
     sockets, notices = network.bring_up(view.addresses, view.helper_ports, view.held, view.redirected)
     diagnoses = diagnosis.open_wire()
     if diagnoses is not None:
@@ -133,6 +139,15 @@ def _set_up(
     _hand_out(control, named)
     os.close(proc)
     control.send(encode(Ready((*plan.notices, *notices))))
+
+
+def _go_on_as_first(control: socket.socket, is_raised: bool) -> None:
+    """Returns in the first process alone."""
+    with taking(Step.INIT):
+        first = become_first(lambda pid: _say(control, encode(Born(pid))), beside_us=not is_raised)
+    if first:
+        control.close()
+        os._exit(wait_for(first) if is_raised else 0)
 
 
 def _open_at(directory: int, path: str) -> int:
@@ -175,4 +190,6 @@ def _answer(control: socket.socket, family: int) -> None:
 
 
 if __name__ == "__main__":
-    run(socket.socket(fileno=int(sys.argv[1])), is_raised=sys.argv[2:] == ["raised"])
+    where, how = sys.argv[1], sys.argv[2:]
+    own_end = socket.socket(fileno=int(where)) if where.isdecimal() else fetch_control(where)
+    run(own_end, is_raised=how == ["raised"], is_first=how == ["first"])

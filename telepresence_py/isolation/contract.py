@@ -88,7 +88,8 @@ class Method(NamedTuple):
     """One way to isolate. `hindrance` judges from facts alone why it cannot work here, None if it may;
     `enter` makes it true, or raises StepRefused and has changed nothing.
 
-    `limits` are sentences on what it cannot do, told before anything is touched. One with an `offer` is never
+    `limits` are sentences on what it cannot do, told before anything is touched; `container_limits` those for
+    a command that is a container. One with an `offer` is never
     used unless it was asked for; the refusal of all others names it with that clause.
     """
 
@@ -98,3 +99,4 @@ class Method(NamedTuple):
     enter: Enter
     limits: tuple[str, ...] = ()
     offer: str = ""
+    container_limits: tuple[str, ...] = ()

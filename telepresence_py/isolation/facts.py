@@ -17,7 +17,7 @@ class HostFacts:
     """Settings that decide which method works, and why one does not. None where there is none.
 
     `seccomp` is this process's mode (2: filtered). `container` names what we seem to run in, or is empty.
-    `sudo` and `setpriv` are their paths, empty where there is none.
+    `sudo`, `docker`, `nsenter`, `find` and `setpriv` are their paths, empty where there is none.
     """
 
     platform: str
@@ -31,6 +31,9 @@ class HostFacts:
     container: str = ""
     sudo: str = ""
     setpriv: str = ""
+    docker: str = ""
+    nsenter: str = ""
+    find: str = ""
 
 
 def gather() -> HostFacts:
@@ -46,8 +49,16 @@ def gather() -> HostFacts:
         seccomp=_seccomp(),
         container=_container(),
         sudo=shutil.which("sudo") or "",
-        setpriv=shutil.which("setpriv", path="/usr/bin:/bin:/usr/sbin:/sbin") or "",
+        setpriv=_of_the_system("setpriv"),
+        docker=shutil.which("docker") or "",
+        nsenter=_of_the_system("nsenter"),
+        find=_of_the_system("find"),
     )
+
+
+def _of_the_system(name: str) -> str:
+    """The path of a program that root shall run: none that the user's own PATH leads to."""
+    return shutil.which(name, path="/usr/bin:/bin:/usr/sbin:/sbin") or ""
 
 
 def laptop_file(path: str) -> bytes | None:

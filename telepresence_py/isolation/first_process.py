@@ -40,14 +40,19 @@ def become_first(announce: Callable[[int], None], beside_us: bool = True) -> int
         announce(pid)
         os.close(told)
     else:
-        if os.getpid() != 1:
-            raise OSError(0, "it is not the first one")
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # then the kernel reaps: wait(2)
+        be_first()
         die_with_parent(signal.SIGTERM)
         _count_on_from(outside_pid)
         os.read(announced, 1)
         os.close(announced)
     return pid
+
+
+def be_first() -> None:
+    """For who was started as the first process of a namespace: from now on orphans are reaped."""
+    if os.getpid() != 1:
+        raise OSError(0, "it is not the first one")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # then the kernel reaps: wait(2)
 
 
 def _count_on_from(pid: int) -> None:

@@ -149,6 +149,12 @@ class Inside:
                 if isinstance(answer, Socket):
                     answer.close()
 
+    def leave_namespaces(self) -> None:
+        """The child does not join them by itself."""
+        for descriptor in self.namespaces.values():
+            os.close(descriptor)
+        self.namespaces = {}
+
     def close(self) -> None:
         """Close all descriptors; called by whoever made this."""
         for each in (

@@ -23,7 +23,8 @@ MOST_DESCRIPTORS = 100
 
 
 class Born(NamedTuple):
-    """The agent is this child of the session process now; the program that was started ends."""
+    """The agent is this child of the session process now; the program that was started ends. 0 where that one
+    goes on."""
 
     pid: int
 

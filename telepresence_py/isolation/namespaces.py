@@ -43,10 +43,12 @@ def enter_made_namespace(descriptor: int) -> None:
     os.close(descriptor)
 
 
-def enter_other_namespaces(hostname: str) -> None:
-    """Network, mounts and host name of our own; our next child is the first of a new process namespace."""
+def enter_other_namespaces(hostname: str, processes: bool = True) -> None:
+    """Network, mounts and host name of our own; our next child is the first of a new process namespace,
+    unless there shall be none."""
+    kinds = kernel.CLONE_NEWNET | kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS
     with taking(Step.NAMESPACES):
-        kernel.unshare(kernel.CLONE_NEWNET | kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS | kernel.CLONE_NEWPID)
+        kernel.unshare(kinds | (kernel.CLONE_NEWPID if processes else 0))
     with taking(Step.HOST_NAME):
         socket.sethostname(hostname)
 

@@ -18,6 +18,7 @@ import trio
 from telepresence_py.isolation import userns
 from telepresence_py.isolation.contract import Serve
 from telepresence_py.isolation.inside import Inside
+from telepresence_py.isolation.laying_out import root_path
 from telepresence_py.isolation.own_directory import own_directory
 from telepresence_py.isolation.steps import Refusal, Step, StepRefused
 from telepresence_py.model.world import ContainerPlace, NetworkView
@@ -65,11 +66,6 @@ def below(root: str, view: NetworkView) -> NetworkView:
         writable_volume_paths=frozenset(root_path(root, path) for path in view.writable_volume_paths),
         live_volume_paths=tuple(root_path(root, path) for path in view.live_volume_paths),
     )
-
-
-def root_path(root: str, path: str) -> str:
-    """PURE. Where what the container has at `path` is."""
-    return root + os.path.normpath(f"/{path.lstrip('/')}")
 
 
 def _serve_below(root: str, serve: Serve, path: str, descriptor: int) -> None:

@@ -6,12 +6,10 @@ end; a lock (flock) on it says that its session lives, so that the next one remo
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import ExitStack, asynccontextmanager
 
 import trio
 
@@ -19,11 +17,12 @@ from telepresence_py import system
 from telepresence_py.isolation.contract import ROOT
 from telepresence_py.isolation.diagnosis import Diagnosis, open_wire
 from telepresence_py.isolation.facts import laptop_file
+from telepresence_py.isolation.laying_out import laid_out
 from telepresence_py.isolation.listening import listening_ports
 from telepresence_py.isolation.own_directory import own_directory
 from telepresence_py.isolation.prefix_link import VOLUMES, linked
 from telepresence_py.isolation.steps import Step, taking
-from telepresence_py.model.world import FILE_MODE, NetworkView
+from telepresence_py.model.world import NetworkView
 from telepresence_py.process.records import runtime_directory
 from telepresence_py.system import tcp_socket
 
@@ -100,7 +99,7 @@ async def enter(view: NetworkView, notice: Callable[[str], None]) -> AsyncIterat
         if view.volume_paths or view.volume_files or view.prefix:
             with taking(Step.MOUNTS):
                 root = stack.enter_context(own_directory(runtime_directory(), VOLUMES))
-                directories = stack.enter_context(_laid_out(root, view))
+                directories = stack.enter_context(laid_out(root, view))
         if view.prefix:
             stack.enter_context(linked(view.prefix, root))
             root = view.prefix
@@ -141,32 +140,3 @@ def _looking(stack: ExitStack) -> Look:
 def _listening() -> dict[int, frozenset[str]]:
     tables = (laptop_file(f"/proc/net/{name}") or b"" for name in ("tcp", "tcp6"))
     return listening_ports(*(table.decode("ascii", "replace") for table in tables))
-
-
-@contextmanager
-def _laid_out(root: str, view: NetworkView) -> Iterator[dict[str, int]]:
-    """The volumes' directories and single files below `root`; descriptors of the directories, by path."""
-    directories: dict[str, int] = {}
-    try:
-        for path in _parents_first(view.volume_paths):
-            below = _below(root, path)
-            os.makedirs(below, exist_ok=True)
-            directories[path] = os.open(below, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        for path, content in view.volume_files.items():
-            file = Path(_below(root, path))
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-            file.chmod(view.file_modes.get(path, FILE_MODE))
-        yield directories
-    finally:
-        for descriptor in directories.values():
-            os.close(descriptor)
-
-
-def _below(root: str, path: str) -> str:
-    """Whatever the pod's spec has for a path, it does not lead out of `root`."""
-    return root + os.path.normpath(f"/{path.lstrip('/')}")
-
-
-def _parents_first(paths: Iterable[str]) -> list[str]:
-    return sorted(paths, key=lambda path: path.count("/"))

@@ -19,6 +19,8 @@ def explain(refusal: Refusal, facts: HostFacts) -> str:
     """One sentence for the user."""
     if refusal.step is Step.SUDO:
         return refusal.detail
+    if refusal.step is Step.DOCKER:
+        return f"docker cannot start what makes the namespaces: {refusal.detail}"
     if refusal.step is Step.PODMAN:
         return f"podman's user namespace cannot be used: {refusal.detail}"
     name = errno.errorcode.get(refusal.errno, "no error number")

@@ -13,6 +13,7 @@ class Step(Enum):
 
     FILTER = "having seccomp ask about the command's calls"
     SUDO = "starting a process by sudo"
+    DOCKER = "starting a process by docker"
     USER_NAMESPACE = "making a user namespace"
     PODMAN = "entering podman's user namespace"
     ID_MAP = "mapping the user's id into the user namespace"

@@ -134,10 +134,14 @@ class RunPlugin:
 @dataclass(frozen=True)
 class ContainerBinds:
     """What a container is started with: `first_pid` is of the process namespace that it shall be in;
-    each bind is a path of the laptop, one in the container, and whether it may only be read."""
+    each bind is a path of the laptop, one in the container, and whether it may only be read. With docker it
+    shares network and processes with the container named `helper`, of the daemon at `address`; with podman
+    both are empty."""
 
     first_pid: int
     binds: tuple[tuple[str, str, bool], ...]
+    helper: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True)
@@ -294,5 +298,5 @@ def _build(cls: type[Message], fields: Fields) -> Message:
             binds = tuple(
                 (str(source), str(path), bool(sealed)) for source, path, sealed in container["binds"]
             )
-            fields["container"] = ContainerBinds(int(container["first_pid"]), binds)
+            fields["container"] = ContainerBinds(**{**container, "binds": binds})
     return cls(**fields)  # type: ignore[arg-type]

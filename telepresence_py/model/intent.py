@@ -10,7 +10,7 @@ from telepresence_py.model.rules import Rule
 ENV_FORMATS = ("dotenv", "json", "shell", "fish", "powershell", "docker")
 """Of `--env-format`; the first one unless another is chosen."""
 
-METHODS = ("userns", "redirect", "podman", "sudo", "seccomp", "proxy")
+METHODS = ("userns", "redirect", "podman", "sudo", "docker", "seccomp", "proxy")
 """Of `--method`, in the order of isolation's table."""
 
 METHODS_BESIDE = ("seccomp", "proxy")

@@ -52,10 +52,13 @@ class NetworkView(NamedTuple):
 
 class ContainerPlace(NamedTuple):
     """Where a container finds its world: `first_pid`, as the laptop sees it, is of the process namespace that
-    it shall be in; the pod's files and volumes are at their paths below `root`."""
+    it shall be in; the pod's files and volumes are at their paths below `root`. With docker it is to share
+    network and processes with the container named `helper`, of the daemon at `address`."""
 
     first_pid: int
     root: str
+    helper: str = ""
+    address: str = ""
 
 
 class Reception(Enum):

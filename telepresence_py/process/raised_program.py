@@ -20,15 +20,18 @@ _RIGHT = "sys_admin"
 _STDIN = 0
 
 
-def raised_command(setpriv: str, module: str) -> tuple[str, ...]:
-    """What sudo shall run; `setpriv` is its path. The module finds a socket on descriptor 0."""
+def raised_command(
+    setpriv: str, module: str, where: str = str(_STDIN), how: str = "raised"
+) -> tuple[str, ...]:
+    """What root shall run; `setpriv` is its path. The module's words say where it finds the session, for
+    sudo a socket on descriptor 0, and how it lives."""
     groups = ",".join(str(group) for group in sorted(set(os.getgroups())))
     return (
         setpriv,
         *("--reuid", str(os.getuid()), "--regid", str(os.getgid())),
         *(("--groups", groups) if groups else ("--clear-groups",)),
         *("--inh-caps", f"+{_RIGHT}", "--ambient-caps", f"+{_RIGHT}", "--bounding-set", f"-all,+{_RIGHT}"),
-        *("--", _interpreter(), "-I", "-m", module, str(_STDIN), "raised"),
+        *("--", _interpreter(), "-I", "-m", module, where, how),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from telepresence_py.isolation.podman import root_path
+from telepresence_py.isolation.laying_out import root_path
 from telepresence_py.model.door import ContainerBinds
 from telepresence_py.model.world import ContainerPlace, NetworkView
 
@@ -15,4 +15,4 @@ def container_binds(place: ContainerPlace, view: NetworkView) -> ContainerBinds:
         (root_path(place.root, path), path, path not in view.writable_volume_paths)
         for path in sorted(paths, key=lambda path: (path.count("/"), path))
     )
-    return ContainerBinds(place.first_pid, binds)
+    return ContainerBinds(place.first_pid, binds, place.helper, place.address)

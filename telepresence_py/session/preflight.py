@@ -47,9 +47,8 @@ async def require_isolation(intent: Intent, report: Report) -> None:
             "only the part that redirects (--method redirect): leave it out, or see by --method userns what "
             "this machine lacks"
         )
-    if intent.container_image is not None:
-        return  # whose users are its own
-    for limit in (each for name in used for each in limits_of(name)):
+    contained = intent.container_image is not None
+    for limit in (each for name in used for each in limits_of(name, contained)):
         report(Event("isolation-limit", limit[:1].upper() + limit[1:], Level.NOTICE))
 
 

@@ -38,7 +38,7 @@ from telepresence_py.session.run_plan import RunPlan, objects_of, plan_run
 from telepresence_py.session.stage import Stage, announce
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
 from telepresence_py.session.visitors import receive_visitors
-from telepresence_py.session.volume_wishes import require_volumes, wishes
+from telepresence_py.session.volume_wishes import require_volumes, wishes_of
 from telepresence_py.tunnel.keys import SessionKey
 
 
@@ -95,7 +95,7 @@ async def _read_and_plan(
     await require_free_name(cluster, plan)
     admission = await rehearse_own_pod(cluster, plan)
     mounts = mounts_of(admission.pod["spec"], plan.shape.container)
-    require_volumes(wishes(intent.volumes, intent.method, intent.prefix), mounts, plan.model or plan.workload)
+    require_volumes(wishes_of(intent), mounts, plan.model or plan.workload)
     require_prefix(intent.prefix, intent.method, mounts)
     require_beside(intent.method, intent.laptop_command, mounts, plan.ports)
     if snapshot is not None:

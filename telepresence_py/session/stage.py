@@ -140,9 +140,11 @@ def without_udp(scene: Scene, report: Report) -> Scene:
 
 def _volumes(scene: Scene, report: Report) -> VolumeChoice:
     # a container has paths of its own, at which nothing of the laptop's can be hidden
-    hiding = not beside_laptop(scene.method) and scene.container_image is None
+    contained = scene.container_image is not None
+    hiding = not beside_laptop(scene.method) and not contained
     needed = laptop_paths(scene.command) if hiding else ()
-    choice = choose(scene.mounts, needed, wishes(scene.volumes, scene.method, scene.prefix))
+    wished = wishes(scene.volumes, scene.method, scene.prefix, contained)
+    choice = choose(scene.mounts, needed, wished)
     for path in sorted(choice.below) if hiding else ():
         text = f"{path} of the pod is below {scene.prefix} alone: at its own path it would hide this laptop's"
         report(Event("volume-below", text, Level.NOTICE))

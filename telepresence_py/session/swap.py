@@ -31,7 +31,7 @@ from telepresence_py.session.replicas import Replicas, hold_replicas
 from telepresence_py.session.stage import Stage, announce
 from telepresence_py.session.tunnels import Tunnels, open_tunnels
 from telepresence_py.session.visitors import receive_visitors
-from telepresence_py.session.volume_wishes import require_volumes, wishes
+from telepresence_py.session.volume_wishes import require_volumes, wishes_of
 from telepresence_py.tunnel.keys import SessionKey
 
 
@@ -86,7 +86,7 @@ async def _read_and_plan(
     report(Event("reading", f"Reading {intent.kind}/{intent.name} in namespace {cluster.namespace}"))
     await require_rights(cluster, swap_rights(intent.kind, bool(intent.files)))
     plan = plan_swap(intent, await read_workload(cluster, intent.kind, intent.name), identity)
-    require_volumes(wishes(intent.volumes, intent.method, intent.prefix), plan.mounts, plan.workload)
+    require_volumes(wishes_of(intent), plan.mounts, plan.workload)
     require_prefix(intent.prefix, intent.method, plan.mounts)
     require_beside(intent.method, intent.laptop_command, plan.mounts, plan.ports)
     source = Source(plan.workload, plan.replicas[0].original, plan.container, plan.mounts)

@@ -10,11 +10,12 @@ from telepresence_py.cli.container import in_container, untold
 from telepresence_py.model.door import ContainerBinds
 from telepresence_py.process.child import ChildSpec
 
+BY_DOCKER = ContainerBinds(0, (("/run/c,1/data", "/data", True),), "helper", "unix:///run/docker.sock")
 BINDS = ContainerBinds(77, (("/run/c/etc/hosts", "/etc/hosts", True), ("/run/c/data", "/data", False)))
 
 
-def started(environment, command=("serve", "--fast")):
-    return in_container(ChildSpec(command, environment, "/here", {"pid": 5}), "localhost/app:1", BINDS)
+def started(environment, command=("serve", "--fast"), binds=BINDS):
+    return in_container(ChildSpec(command, environment, "/here", {"pid": 5}), "localhost/app:1", binds)
 
 
 def test_the_image_its_command_and_the_binds_come_in_this_order():
@@ -25,6 +26,16 @@ def test_the_image_its_command_and_the_binds_come_in_this_order():
     assert "--volume=/run/c/data:/data" in spec.command
     assert "--pid=ns:/proc/77/ns/pid" in spec.command
     assert spec.outside_pids
+
+
+def test_by_docker_it_shares_what_the_helper_has_and_no_configuration_adds_to_it():
+    spec = started({"TOKEN": "s3cret", "DOCKER_HOST": "tcp://of-the-pod"}, binds=BY_DOCKER)
+    assert spec.command[:5] == ("docker", "--config", "/nonexistent", "--host", "unix:///run/docker.sock")
+    assert {"--network=container:helper", "--pid=container:helper", "--pull=never"} <= set(spec.command)
+    assert '--mount=type=bind,"source=/run/c,1/data",target=/data,readonly' in spec.command
+    assert "--env=TOKEN" in spec.command
+    assert spec.environment["TOKEN"] == "s3cret"
+    assert spec.environment.get("DOCKER_HOST") == os.environ.get("DOCKER_HOST")
 
 
 def test_without_a_command_the_image_stands_last():

@@ -9,6 +9,8 @@ import pytest
 from telepresence_py.cli import container_options
 from telepresence_py.cli.container_options import container_choice
 from telepresence_py.model.errors import BadUsage, NamedObjectMissing, PreconditionFailed
+from telepresence_py.process import docker
+from telepresence_py.process.docker import Daemon
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def test_without_them_the_command_is_no_container():
 def test_they_exclude_each_other_and_other_methods():
     with pytest.raises(BadUsage, match="leave one of them out"):
         container_choice("app", ".", None)
-    with pytest.raises(BadUsage, match="leave --method proxy out"):
+    with pytest.raises(BadUsage, match="podman or docker alone, not by proxy"):
         container_choice("app", None, "proxy")
     with pytest.raises(BadUsage, match="--run-in and --file exclude each other"):
         container_choice("app", None, None, ["--file"])
@@ -60,12 +62,37 @@ def test_a_podman_that_fails_is_quoted(podman):
         container_choice("app:1", None, None)
 
 
-def test_without_podman_docker_is_said_not_to_do(podman):
+def test_without_podman_docker_is_named_if_it_is_there(podman):
     with pytest.raises(PreconditionFailed, match=r"needs podman, which is not installed here$"):
         container_choice("app:1", None, None)
     podman("exit 0", "docker")
-    with pytest.raises(PreconditionFailed, match="docker's daemon"):
+    with pytest.raises(PreconditionFailed, match="take --method docker"):
         container_choice("app:1", None, None)
+
+
+def test_by_docker_its_daemon_is_asked_for_the_image(podman, monkeypatch):
+    daemon = Daemon("/usr/bin/docker", "unix:///run/docker.sock")
+    asked = []
+
+    def ask(daemon, words):
+        asked.append((daemon, words))
+        return (0 if words[-1] == "app:1" else 1), ""
+
+    monkeypatch.setattr(docker, "find_daemon", lambda: daemon)
+    monkeypatch.setattr(docker, "ask_docker", ask)
+    assert container_choice("app:1", None, "docker") == "app:1"
+    assert asked == [(daemon, ("image", "inspect", "app:1"))]
+    with pytest.raises(NamedObjectMissing, match=r"`docker pull app:2`"):
+        container_choice("app:2", None, "docker")
+
+
+def test_a_daemon_that_will_not_do_is_told_before_anything_is_built(podman, monkeypatch):
+    def find_daemon():
+        raise docker.DockerFailed("it is elsewhere")
+
+    monkeypatch.setattr(docker, "find_daemon", find_daemon)
+    with pytest.raises(PreconditionFailed, match="--method docker cannot work: it is elsewhere"):
+        container_choice("app:1", None, "docker")
 
 
 def test_root_is_told_to_be_a_plain_user(podman, monkeypatch):

@@ -22,7 +22,7 @@ def test_whatever_works_is_taken_unless_one_is_named():
     [
         ("user-ns", "did you mean 'userns'?"),
         ("Proxy", "did you mean 'proxy'?"),
-        ("", "userns, redirect, podman, sudo, seccomp and proxy"),
+        ("", "userns, redirect, podman, sudo, docker, seccomp and proxy"),
     ],
 )
 def test_an_unknown_method_names_the_nearest(word, hint):

@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from telepresence_py.isolation import podman
-from telepresence_py.isolation.podman import below, root_path
+from telepresence_py.isolation.laying_out import root_path
+from telepresence_py.isolation.podman import below
 from telepresence_py.isolation.steps import Step, StepRefused
 from telepresence_py.model.world import NetworkView
 

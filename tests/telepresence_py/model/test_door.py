@@ -68,6 +68,7 @@ def test_what_the_cli_says_is_understood(message):
         Foretold(Preview("run", "run/api", "shop", "dev", (Change("create", "delete"),), ({"a": [1]},))),
         StartChild({"A": "line\nline", "RAW": "\udcff"}, ("user", "net")),
         StartChild({}, ("user",), ContainerBinds(7, (("/run/c/data", "/data", False),))),
+        StartChild({}, (), ContainerBinds(7, (), "helper", "unix:///run/docker.sock")),
         StopChild(2.5),
         Ended(),
         Failed("WorkloadHeld", "held", "trace"),

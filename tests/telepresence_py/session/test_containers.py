@@ -16,7 +16,7 @@ def test_outer_volumes_come_first_and_only_those_that_may_be_written_are_not_sea
         writable_volume_paths=frozenset({"/data"}),
     )
     binds = container_binds(ContainerPlace(7, "/run/c"), view)
-    assert binds.first_pid == 7
+    assert (binds.first_pid, binds.helper, binds.address) == (7, "", "")
     assert binds.binds == (
         ("/run/c/data", "/data", False),
         ("/run/c/etc/hosts", "/etc/hosts", True),

@@ -32,6 +32,7 @@ def test_a_live_volume_that_is_asked_for_is_refused_where_there_can_be_none() ->
 
 def test_a_method_that_mounts_nothing_has_no_live_volumes() -> None:
     assert "proxy" in str(wishes({}, "proxy").no_live)
+    assert "docker" in str(wishes({}, "docker", contained=True).no_live)
 
 
 @pytest.mark.parametrize(("method", "prefix"), [("proxy", None), (None, "/pod")])
