@@ -116,18 +116,13 @@ def test_a_request_to_the_service_and_to_this_laptops_localhost_reaches_the_cont
     assert child.run("wget -qO- http://localhost:8080/hello") == ("from the container", 0)
 
 
-def test_without_a_command_the_image_says_what_runs(owner: DockerProduct) -> None:
-    ended = owner.run("run", *BY_DOCKER, seconds=120)
-    assert (ended.out.strip(), ended.code) == ("by the image itself", 9)
-
-
-def test_an_image_is_built_first(owner: DockerProduct) -> None:
+def test_an_image_is_built_first_and_says_what_runs(owner: DockerProduct) -> None:
     directory = owner.directory / "source"
     directory.mkdir()
-    (directory / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY said /said\nCMD cat /said\n")
+    (directory / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY said /said\nCMD cat /said; exit 9\n")
     (directory / "said").write_text("out of the directory\n")
     ended = owner.run("run", "--method", "docker", "--build", str(directory), seconds=120)
-    assert (ended.out.strip(), ended.code) == ("out of the directory", 0), ended.err
+    assert (ended.out.strip(), ended.code) == ("out of the directory", 9), ended.err
 
 
 def test_what_it_cannot_do_is_refused_before_anything_is_touched(owner: DockerProduct) -> None:
