@@ -29,9 +29,10 @@ from telepresence_py.isolation import enter
 from telepresence_py.model.world import NetworkView
 
 async def main():
-    async with enter(NetworkView("orders", ("192.0.2.1",)), lambda event: None, asked="docker"):
+    async with enter(NetworkView("orders", ("192.0.2.1",)), lambda event: None, asked="docker") as world:
         print("stands", os.getpid(), flush=True)
-        await trio.sleep_forever()
+        await world.lost.wait()
+        print("lost", flush=True)
 
 trio.run(main)
 """
@@ -162,3 +163,13 @@ def test_when_a_session_is_killed_neither_container_nor_process_is_left(refused:
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not begun & agents(refused), 20, "every agent has ended")
     wait_until(lambda: set(refused.containers()) == containers, 30, "docker removed the helper")
+
+
+def test_who_stops_the_helper_ends_what_it_began(refused: DockerProduct) -> None:
+    others = set(refused.containers())
+    running = refused.start_command([refused.python, "-c", SESSION])
+    running.wait_out(r"^stands")
+    (helper,) = set(refused.containers()) - others
+    refused.docker("stop", "--time", "3000", helper)
+    running.wait_out(r"^lost$")
+    assert running.wait() == 0
