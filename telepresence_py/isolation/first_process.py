@@ -67,8 +67,8 @@ def _count_on_from(pid: int) -> None:
 
 
 def wait_for(first: int) -> int:
-    """For who forked the first process: its exit code, once it has ended. When our own parent ends, or asks us
-    to by SIGTERM, we do at once, of which the first process hears."""
+    """For who forked the first process: its exit code, once it has ended. When our own parent ends, or
+    SIGTERM asks us to, we do at once, of which the first process hears."""
     die_with_parent()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     _pid, status = os.waitpid(first, 0)
