@@ -284,13 +284,32 @@ def test_a_laptop_that_moves_to_another_address_costs_no_byte(
         assert_restored(before)
 
 
-def test_after_the_grace_period_connections_end_and_the_originals_are_back(
+def test_after_the_grace_period_the_same_child_is_in_place_again_as_soon_as_the_link_is_back(
     place: Namespace, user: PlainUser, sidecar_image: None
 ) -> None:
     before = remember(place, "lone")
     kubeconfig = place.developer_kubeconfig()
     with Link.before_server(kubeconfig) as link, product_for(user, link.through(kubeconfig)) as product:
         with session_behind(link, place, product, "lone", "--grace", "5s") as linked:
+            linked.link.refuse()
+            linked.link.strand()  # also the watch of the pods, which nobody tells that it is dead
+            wait_until(lambda: who_answers(place) == "cluster", 2 * PATIENCE, "an original answers")
+            linked.swap.running.wait_err(r"the command lives on", 2 * PATIENCE)
+            link.accept()
+            wait_until(lambda: who_answers(place) == "laptop", 2 * PATIENCE, "the child answers again")
+            with flowing(linked) as flows:
+                flows.wait_move()
+            assert linked.swap.end() == 0
+        assert_restored(before)
+
+
+def test_after_the_grace_period_connections_end_and_the_originals_are_back(
+    place: Namespace, user: PlainUser, sidecar_image: None
+) -> None:
+    before = remember(place, "lone")
+    kubeconfig = place.developer_kubeconfig()
+    with Link.before_server(kubeconfig) as link, product_for(user, link.through(kubeconfig)) as product:
+        with session_behind(link, place, product, "lone", "--grace", "5s", "--on-lost", "exit") as linked:
             for opener, host in linked.ends.values():
                 opener.ask("open", flow="held", host=host, port=PORTS["echo"], size=100, per_second=20)
             try:
@@ -302,7 +321,7 @@ def test_after_the_grace_period_connections_end_and_the_originals_are_back(
             finally:
                 link.accept()
             assert linked.swap.running.wait(PATIENCE) == 75
-            assert "no pod stood that could be reached" in linked.swap.running.err
+            assert "the link was lost for longer than the grace period" in linked.swap.running.err
         assert product.run("restore", "--all").code == 0
     assert_restored(before)
 

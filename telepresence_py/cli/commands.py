@@ -37,6 +37,13 @@ def cli() -> None:
 
 @cli.command(context_settings=CONTEXT_SETTINGS)
 @click.argument("target", metavar="KIND/NAME[:CONTAINER]")
+@click.option(
+    "--on-lost",
+    type=click.Choice(["swap", "exit"]),
+    default="swap",
+    show_default=True,
+    help="After a lost link: take the place again when the cluster is back, or end.",
+)
 @click.option("-p", "ports", multiple=True, metavar="LOCAL[:POD][/udp]", help="Where port POD leads.")
 @session_options
 def swap(target: str, command: tuple[str, ...], **options: Any) -> None:
@@ -60,6 +67,7 @@ def swap_intent(target: str, command: tuple[str, ...], options: dict[str, Any]) 
         name=workload.name,
         container=workload.container,
         ports=parse_ports(options["ports"]),
+        on_lost=options["on_lost"],
         **session_fields(command, options),
     )
 

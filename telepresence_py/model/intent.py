@@ -17,6 +17,9 @@ METHODS_BESIDE = ("seccomp", "proxy")
 """Those by which the child stays on the laptop's own network and files."""
 
 
+ON_LOST = ("swap", "exit")
+"""Of `--on-lost`: swap again when the cluster is back, or end."""
+
 VOLUME_WAYS = ("copy", "live", "off")
 """Of `--volume PATH=WAY`."""
 
@@ -155,12 +158,14 @@ class Intent:
 
 @dataclass(frozen=True, kw_only=True)
 class SwapIntent(Intent):
-    """`swap KIND/NAME[:CONTAINER]` with its options. `kind` is lower case and singular."""
+    """`swap KIND/NAME[:CONTAINER]` with its options. `kind` is lower case and singular. `on_lost`, one of
+    ON_LOST, is what to do when the link was lost for longer than the grace period."""
 
     kind: str
     name: str
     container: str | None
     ports: tuple[PortOverride, ...]
+    on_lost: str = "swap"
 
     @classmethod
     def from_json(cls, fields: dict[str, object]) -> SwapIntent:

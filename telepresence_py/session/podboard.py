@@ -30,6 +30,8 @@ class PodBoard:
         self._changed = trio.Event()
         self._ended: set[str] = set()
         self._failures = 0
+        self._watching = trio.CancelScope()
+        self._listed = trio.Event()
         self.pods: dict[str, Json] = {}
 
     def note(self, pod: Json) -> None:
@@ -47,6 +49,13 @@ class PodBoard:
         self._version = listed.version
         self._back()
         self.wake()
+        self._listed.set()
+
+    def look_anew(self) -> trio.Event:
+        """Begin again with a list, as a watch may be dead and nobody know it. Set once that is there."""
+        self._version, self._listed = "", trio.Event()
+        self._watching.cancel()
+        return self._listed
 
     async def follow(self) -> None:
         """Watch until cancelled. An API server that is away is waited for, and reported once each time."""
@@ -56,8 +65,9 @@ class PodBoard:
             try:
                 if not self._version:
                     await self.refresh()
-                status = await watch_pods(self._cluster, self._selector, self._version, self._take)
-                broken = ""
+                status, broken = 200, ""
+                with trio.CancelScope() as self._watching:
+                    status = await watch_pods(self._cluster, self._selector, self._version, self._take)
             except (NoAnswer, TelepresenceError) as error:
                 status, broken = 503, str(error)
             if trio.current_time() - begun > LONGEST_PAUSE_SECONDS:  # it stood for a while

@@ -35,6 +35,7 @@ LOG_SECONDS = 20.0
 READY_SECONDS = 60.0
 GATE_SECONDS = 120.0  # a load balancer may look several times before it trusts a new pod
 AGAIN_SECONDS = 0.2
+LOOK_SECONDS = 5.0
 
 
 class Replica:
@@ -114,6 +115,13 @@ class Replica:
         if pod is None or pod["metadata"].get("deletionTimestamp"):
             return "it was deleted by a scale-down, a rollout, a drain or by hand"
         return f"it has ended ({trouble(pod)})" if is_finished(pod) else None
+
+    async def is_gone_for_sure(self) -> bool:
+        """Asked of the API server, whatever it told last; False when it does not answer soon."""
+        listed = self._board.look_anew()
+        with trio.move_on_after(LOOK_SECONDS):
+            await listed.wait()
+        return self.lost_because() is not None
 
     def lives(self) -> bool:
         """Whether it may be counted on."""

@@ -107,7 +107,7 @@ async def _stand_in(
     """Run the child on its stage, in place of the originals, until it ends."""
 
     async def follow(_stage: Stage) -> None:
-        tunnels.followed = True
+        tunnels.followed, tunnels.ends_with_link = True, intent.on_lost == "exit"
         await replicas.follow(tunnels)
 
     pod = replicas.members[0].pod

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib import import_module
+from math import inf
 from typing import NoReturn
 
 import trio
 
 from telepresence_py.model.errors import SessionLost, TelepresenceError
-from telepresence_py.model.events import Report
+from telepresence_py.model.events import Event, Level, Report
 from telepresence_py.session.links import LinkNews
 from telepresence_py.session.replica import Replica
 from telepresence_py.tunnel.interface import Tunnel
@@ -19,6 +20,7 @@ from telepresence_py.tunnel.keys import SessionKey
 _CONNECT_SECONDS = 30.0
 _HAND_OVER_SECONDS = 5.0
 _AGAIN_SECONDS = 0.5
+_CONNECT_AGAIN_SECONDS = 10.0
 
 NEXT_SECONDS = 60.0
 """Without any tunnel a session lives on so long: another pod may have to pull its image first."""
@@ -30,7 +32,8 @@ class Tunnels:
 
     `left` are those that were told goodbye. `keep` opens a tunnel to a pod that came later; what is in its
     way is told by `Replica.fail`. `followed` tells that pods which are lost have successors, so that a
-    session without any waits for one.
+    session without any waits for one; where not they but the link was lost it waits as long as that takes,
+    unless it `ends_with_link`.
     """
 
     keep: Callable[[Replica], None]
@@ -43,14 +46,17 @@ class Tunnels:
         self._attach: Callable[[Tunnel], None] = lambda tunnel: None
         self._serving: Callable[[], Awaitable[None]] = trio.sleep_forever
         self._may_be_ready = trio.Event()
+        self._cut_off: set[Replica] = set()
+        self._silent = False
         self.keepers = 0
         self.followed = False
+        self.ends_with_link = False
 
     def add(self, pod_name: str, tunnel: Tunnel) -> None:
         self._by_pod[pod_name] = tunnel
+        self._silent = False
         self._attach(tunnel)
-        self._came.set()
-        self._came = trio.Event()
+        self._wake()
 
     @property
     def by_pod(self) -> Mapping[str, Tunnel]:
@@ -88,13 +94,40 @@ class Tunnels:
         while True:
             while (tunnel := self.any_live()) is not None:
                 await tunnel.lost.wait()
-            with trio.move_on_after(NEXT_SECONDS if self.keepers or self.followed else 0):
+            if self._cut_off and self.ends_with_link:
+                raise SessionLost(
+                    "the link was lost for longer than the grace period (--on-lost exit): the originals come "
+                    "back by themselves"
+                )
+            with trio.move_on_after(self._patience()) as waiting:
                 await self._came.wait()
-            if self.any_live() is None:
+            if waiting.cancelled_caught and self.any_live() is None:
                 raise SessionLost(
                     f"for {NEXT_SECONDS:.0f} s no pod stood that could be reached: the link was lost, or the "
                     "pods are taken again and again; the originals come back by themselves"
                 )
+
+    def _patience(self) -> float:
+        if self._cut_off and self.followed and not self.ends_with_link:
+            return inf
+        return NEXT_SECONDS if self.keepers or self.followed else 0
+
+    def cut_off(self, replica: Replica) -> bool:
+        """As far as anybody knows it lives, and it is not reached. True when from now on none is, and the
+        session waits for the link."""
+        self._cut_off.add(replica)
+        self._wake()
+        was_silent, self._silent = self._silent, self.any_live() is None
+        return self._silent and not was_silent and self._patience() == inf
+
+    def not_cut_off(self, replica: Replica) -> None:
+        """It is reached, or gone."""
+        self._cut_off.discard(replica)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._came.set()
+        self._came = trio.Event()
 
     async def hand_over(self, replica: Replica, addresses: tuple[str, ...]) -> None:
         """Connections that this sidecar holds or still receives go to the restored original; it is left."""
@@ -179,6 +212,7 @@ class _Keeper:
         self._tunnels = tunnels
         self._key = key
         self._patience_seconds = patience_seconds
+        self._report = report
         self._news = LinkNews(report)
         self.leaving = trio.Event()
 
@@ -190,31 +224,45 @@ class _Keeper:
         _import_ssh()
         try:
             fingerprint = await replica.wait_running()
-            tunnel = await self._once(replica, fingerprint, task_status)
-            while not (self.leaving.is_set() or replica.gone.is_set() or tunnel in self._tunnels.left):
+            tunnel = await self._once(replica, fingerprint, _CONNECT_SECONDS, task_status)
+            while not (self._is_over(replica, tunnel) or await replica.is_gone_for_sure()):
+                if self._tunnels.cut_off(replica):
+                    self._tell_of_silence()
                 with suppress(TelepresenceError):  # it is tried again while the pod lives
-                    tunnel = await self._once(replica, fingerprint)
+                    tunnel = await self._once(replica, fingerprint, _CONNECT_AGAIN_SECONDS)
                 await trio.sleep(_AGAIN_SECONDS)
         finally:
             self._tunnels.keepers -= 1
+            self._tunnels.not_cut_off(replica)
+
+    def _is_over(self, replica: Replica, tunnel: Tunnel) -> bool:
+        return self.leaving.is_set() or replica.gone.is_set() or tunnel in self._tunnels.left
+
+    def _tell_of_silence(self) -> None:
+        text = (
+            "The cluster is not reached: the workload goes back by itself; the command lives on, and takes "
+            "its place again when the cluster is back"
+        )
+        self._report(Event("cut-off", text, Level.WARNING))
 
     async def _once(
         self,
         replica: Replica,
         fingerprint: str,
+        seconds: float,
         task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> Tunnel:
         """One link, until it is lost."""
         from telepresence_py.tunnel.connection import open_tunnel
 
         async with open_tunnel(
-            replica.dial, self._key, fingerprint, _CONNECT_SECONDS, self._patience_seconds
+            replica.dial, self._key, fingerprint, seconds, self._patience_seconds
         ) as tunnel:
             self._tunnels.add(replica.pod_name, tunnel)
+            self._tunnels.not_cut_off(replica)
             task_status.started()
             await self._attend(replica, tunnel)
-            over = self.leaving.is_set() or replica.gone.is_set() or tunnel in self._tunnels.left
-            self._news.forget(tunnel, given_up=not over)
+            self._news.forget(tunnel, given_up=not self._is_over(replica, tunnel))
         self._tunnels.remove(replica.pod_name, tunnel)
         return tunnel
 

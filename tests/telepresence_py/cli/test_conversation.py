@@ -317,6 +317,7 @@ def test_the_intent_reaches_the_session_whole(swapping):
         "files": [],
         "container_image": None,
         "dry_run": False,
+        "on_lost": "swap",
     }
 
 

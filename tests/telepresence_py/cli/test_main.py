@@ -198,7 +198,7 @@ def test_an_intent_holds_what_was_typed(monkeypatch):
     options |= {"env_file": None, "env_json": None, "env_from": None, "env_format": None}
     options |= dict.fromkeys(("env_include", "env_exclude", "env", "unset", "via_laptop", "never"), ())
     options |= {"publish": (), "no_publish": False, "pod_localhost": (), "from_pod": ()}
-    options |= {"dry_run": False, "output": None}
+    options |= {"dry_run": False, "output": None, "on_lost": "exit"}
     options |= {"volume": ("/data=off",), "mount": "/pod/", "file": ("/etc/app//x", "/etc/app/x")}
     intent = commands.swap_intent("sts/db:main", (), options)
     assert intent.volumes == {"/data": "off"}
@@ -206,6 +206,7 @@ def test_an_intent_holds_what_was_typed(monkeypatch):
     assert (intent.kind, intent.name, intent.container) == ("statefulset", "db", "main")
     assert (intent.command, intent.grace_seconds, intent.ready_now) == (("/bin/zsh",), 60.0, False)
     assert intent.fast_connect
+    assert intent.on_lost == "exit"
 
 
 def test_an_intent_of_malformed_words_is_refused():

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import pytest
 import trio
@@ -13,8 +13,9 @@ from telepresence_py.tunnel import bridge
 from tests.fakes.tunnel import FakePod
 
 
-def _replica(name):
-    return SimpleNamespace(pod_name=name)
+@dataclass(frozen=True)
+class _replica:
+    pod_name: str
 
 
 def test_new_connections_leave_by_a_tunnel_that_lives():
@@ -158,5 +159,44 @@ def test_a_lost_or_unknown_sidecar_has_nothing_to_hand_over():
         await tunnels.hand_over(_replica("pod-0"), ("10.1.2.4",))
         await tunnels.hand_over(_replica("pod-1"), ("10.1.2.4",))
         assert pod.originals == ()
+
+    bridge.run(main)
+
+
+def test_a_lost_link_is_waited_for_as_long_as_it_takes_and_lost_pods_are_not(monkeypatch):
+    monkeypatch.setattr(tunnels_module, "NEXT_SECONDS", 0.05)
+
+    async def main():
+        pod, tunnels = FakePod(), Tunnels()
+        tunnels.followed = True
+        tunnels.add("pod-0", pod.tunnel())
+        replica = _replica("pod-0")
+        pod.cut()
+        await tunnels.members[0].lost.wait()
+        assert tunnels.cut_off(replica)
+        assert not tunnels.cut_off(replica), "it is news once"
+        with trio.move_on_after(0.3) as waiting:
+            await tunnels.wait_lost()
+        assert waiting.cancelled_caught
+        tunnels.not_cut_off(replica)  # the API server is there again, and says that the pod has ended
+        with trio.fail_after(5), pytest.raises(SessionLost, match="no pod stood"):
+            await tunnels.wait_lost()
+
+    bridge.run(main)
+
+
+def test_who_wants_to_end_with_the_link_does_so_once_it_is_known_to_be_lost_and_not_the_pod():
+    async def main():
+        pod, tunnels = FakePod(), Tunnels()
+        tunnels.followed = tunnels.ends_with_link = True
+        tunnels.add("pod-0", pod.tunnel())
+        pod.cut()
+        await tunnels.members[0].lost.wait()
+        with trio.move_on_after(0.1) as waiting:
+            await tunnels.wait_lost()
+        assert waiting.cancelled_caught, "its pod may have been taken, and have a successor"
+        assert not tunnels.cut_off(_replica("pod-0")), "nobody is told that the session goes on"
+        with trio.fail_after(5), pytest.raises(SessionLost, match="--on-lost exit"):
+            await tunnels.wait_lost()
 
     bridge.run(main)
