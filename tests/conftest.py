@@ -24,6 +24,7 @@ LONG_FILES = (
     "telepresence_sidecar/test_lifetime.py",
     "telepresence_sidecar/test_server.py",
     "process/test_watcher.py",
+    "cli/test_dry_run.py",
     "cli/test_leftovers.py",
     "cli/test_children_at_terminal.py",
     "cli/test_sidecar_load.py",
