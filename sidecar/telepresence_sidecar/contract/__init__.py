@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 __version__ = "0.1.0"
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of the frames and messages inside the SSH channel; differing ends refuse each other."""
 
 SUBSYSTEM = "telepresence"

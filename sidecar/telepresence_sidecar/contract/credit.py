@@ -1,9 +1,10 @@
 """How many bytes of one stream may be under way. Pure.
 
-The receiver grants credit; the sender never exceeds it. A small window would bound the rate to window /
-round trip, a large one fills every queue between the ends and costs memory when the reader stalls. So a
-window starts small and grows fourfold only while a whole window is consumed in less than two round trips: it
-settles between two and eight times rate x round trip, and a stalled reader never grows it.
+The receiver grants credit; the sender never exceeds it but by the spare, which all its streams share and the
+grants that follow pay back. A small window would bound the rate to window / round trip, a large one fills
+every queue between the ends and costs memory when the reader stalls. So a window starts small and grows
+fourfold only while a whole window is consumed in less than two round trips: it settles between two and eight
+times rate x round trip, and a stalled reader never grows it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,68 @@ GROWTH = 4
 
 SHORTEST_ROUND_TRIP = 0.01
 """Seconds; below this, turns on the processor and not the path decide, and a small window waits for them."""
+
+
+SPARE = 4 << 20
+"""Bytes that all streams of one mux together may send beyond their windows: a transfer so need not begin with
+a round trip in which it waits for a larger one."""
+
+
+class SpareCredit:
+    """What is left of SPARE, at the sending end. A stream that ends with some of it under way owes it until
+    the receiver says that it has let go of the bytes."""
+
+    def __init__(self, left: int = SPARE) -> None:
+        self.left = left
+        self._owed: dict[int, int] = {}
+
+    def owe(self, stream: int, count: int) -> None:
+        self._owed[stream] = count
+
+    def settle(self, stream: int, count: int) -> None:
+        """The receiver has done with so many bytes of a stream that has ended here."""
+        owed = self._owed.pop(stream, 0)
+        self.left += min(owed, count)
+        if count < owed:
+            self._owed[stream] = owed - count
+
+
+class SendCredit:
+    """What one stream may send: what its receiver granted, and beyond it of the spare."""
+
+    __slots__ = ("_borrowed", "_own", "_spare")
+
+    def __init__(self, spare: SpareCredit) -> None:
+        self._spare = spare
+        self._own = INITIAL_WINDOW
+        self._borrowed = 0
+
+    @property
+    def left(self) -> int:
+        return self._own + self._spare.left
+
+    def spend(self, count: int) -> None:
+        """No more than is left."""
+        self._own -= count
+        if self._own < 0:
+            self._borrowed -= self._own
+            self._spare.left += self._own
+            self._own = 0
+
+    def grant(self, count: int) -> None:
+        """What was borrowed is given back first."""
+        back = min(count, self._borrowed)
+        self._borrowed -= back
+        self._spare.left += back
+        self._own += count - back
+
+    def end(self, stream: int, *, settled: bool) -> None:
+        """`settled`: the receiver has let go of all that there was."""
+        if settled:
+            self._spare.left += self._borrowed
+        elif self._borrowed:
+            self._spare.owe(stream, self._borrowed)
+        self._borrowed = 0
 
 
 class GrowthBudget:

@@ -2,6 +2,7 @@
 
     type u8 | length u24 | stream u32 | payload of `length` bytes          all integers big endian
 
+    0 MOVE     total u64                                             its bytes go on here, behind so many
     1 OPEN     an Opening; its `rest` may carry the first bytes      laptop opens odd streams, pod even ones
     2 OPENED   -                                                     the other end took the stream
     3 DATA     bytes; on a datagram stream exactly one datagram
@@ -44,6 +45,7 @@ class ProtocolError(ValueError):
 
 
 class FrameType(IntEnum):
+    MOVE = 0
     OPEN = 1
     OPENED = 2
     DATA = 3
@@ -127,9 +129,9 @@ def encode_number(type_: FrameType, stream: int, number: int) -> bytes:
     return HEADER.pack(type_ << 24 | 4, stream) + _U32.pack(number)
 
 
-def encode_total(type_: FrameType, total: int) -> bytes:
-    """An ACK or WELCOME."""
-    return HEADER.pack(type_ << 24 | 8, 0) + _U64.pack(total)
+def encode_total(type_: FrameType, total: int, stream: int = 0) -> bytes:
+    """An ACK, WELCOME or MOVE."""
+    return HEADER.pack(type_ << 24 | 8, stream) + _U64.pack(total)
 
 
 def encode_message(message: dict[str, object]) -> bytes:

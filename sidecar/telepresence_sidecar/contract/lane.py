@@ -2,7 +2,7 @@
 
 A bulk transfer fills every queue between the two ends, and whatever comes behind it waits there. So a mux
 may have a second lane for those that send much: another link, over another connection. A stream changes lanes
-only when the other end has all that it sent, which the link's acknowledgements tell: nothing can overtake.
+at any time; the other end brings its bytes in order again (`ordering`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ BATCH = 112 << 10
 
 
 class Wire(Protocol):
-    """What carries a lane; it calls the lane's `received`, `delivered`, `drained` and `wire_lost`, and sets
+    """What carries a lane; it calls the lane's `received`, `drained` and `wire_lost`, and sets
     `round_trip`."""
 
     sent: int
     """Bytes written since the beginning."""
 
     acked: int
-    """So many of them have arrived. `delivered` is called when that changes."""
+    """So many of them have arrived."""
 
     def write(self, frames: list[bytes | memoryview], more: bool) -> None:
         """Whole frames, each in any number of pieces; the list is the wire's from then on. `more`: there
@@ -34,9 +34,6 @@ class Wire(Protocol):
 
     def room(self) -> int:
         """Bytes that may be written now without queueing much; `drained` follows when it was 0 or less."""
-
-    def ask(self) -> None:
-        """To be told soon of what has arrived."""
 
     def abort(self) -> None:
         """End now; `wire_lost` may follow."""
@@ -49,7 +46,6 @@ class Sender(Protocol):
     """Where the last bytes that it sent ended, as the wire counts."""
 
     def take(self, out: list[bytes | memoryview]) -> tuple[int, bool]: ...
-    def arrived_in(self, lane: Lane) -> None: ...
 
 
 class LaneOwner(Protocol):
@@ -75,7 +71,6 @@ class Lane:
         self._owner = owner
         self._control: list[bytes | memoryview] = []
         self._schedule: Schedule[Sender] = Schedule()
-        self._leaving: list[Sender] = []
         self._flush_due = False
         self._flushed = False  # in this turn of the loop, or the one before
 
@@ -91,10 +86,10 @@ class Lane:
         self._schedule.wake(stream, queued)
         self._wake()
 
-    def leave(self, stream: Sender) -> None:
-        """It goes on beyond, once the other end has what it sent here."""
-        self._leaving.append(stream)
-        self._owner.loop.call_soon(self._help_away)  # what is being taken right now has been counted by then
+    def move_in(self, stream: Sender, frame: bytes, queued: int) -> None:
+        """As `want_turn`; `frame`, its MOVE, goes before."""
+        self._control.append(frame)
+        self.want_turn(stream, queued)
 
     def has_delivered(self, stream: Sender) -> bool:
         """Whether the other end has all that it sent."""
@@ -105,33 +100,11 @@ class Lane:
     def received(self, frame: Frame) -> None:
         self._owner.received(frame, self)
 
-    def delivered(self) -> None:
-        """The other end has more than before."""
-        if self._leaving:
-            self._let_go()
-
     def drained(self) -> None:
         """The wire has room again."""
         self._wake()
 
     # --- inside ----------------------------------------------------------------------------------------
-
-    def _help_away(self) -> None:
-        self._let_go()
-        if self._leaving:
-            self.wire.ask()
-
-    def _let_go(self) -> None:
-        staying, beyond = [], self.beyond
-        if beyond is None:
-            return
-        for stream in self._leaving:
-            if self.has_delivered(stream):
-                stream.sent_until = 0
-                stream.arrived_in(beyond)
-            else:
-                staying.append(stream)
-        self._leaving = staying
 
     def _wake(self) -> None:
         """The first word of a turn goes at once, what follows goes together."""

@@ -77,7 +77,6 @@ class Carried(Protocol):
     round_trip: float
 
     def received(self, frame: Frame) -> None: ...
-    def delivered(self) -> None: ...
     def drained(self) -> None: ...
     def wire_lost(self, reason: Exception | None) -> None: ...
 
@@ -232,11 +231,6 @@ class Link:
         self._wanted = room <= 0
         return room
 
-    def ask(self) -> None:
-        """To have `acked` true as soon as can be: a ping, after which the other end says what has come."""
-        if self._leg is not None and self.up:
-            self._leg.ping()
-
     def abort(self) -> None:
         """It will not be resumed; the other end is told if it can be."""
         if self.over:
@@ -356,7 +350,6 @@ class Link:
         kept = self._kept
         while kept and self._kept_from + len(kept[0]) <= acked:
             self._kept_from += len(kept.popleft())
-        self._mux.delivered()
 
     def _heard(self, leg: Leg, frame: Frame) -> None:
         if leg is not self._leg:

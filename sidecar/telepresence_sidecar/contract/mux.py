@@ -10,7 +10,7 @@ import asyncio
 import errno
 from collections.abc import Callable
 
-from .credit import GrowthBudget, ReceiveWindow
+from .credit import SPARE, GrowthBudget, ReceiveWindow, SpareCredit
 from .frames import (
     DATAGRAM_KINDS,
     Frame,
@@ -31,7 +31,8 @@ from .stream import MuxStream
 class Mux:
     """One end. `on_open(stream)` tells of streams that the peer opened, to be accepted or refused;
     `on_message(dict)` of messages, in order. `first_stream` is 1 on the laptop and 2 in the pod.
-    `memory` bounds in bytes by how much all receive windows together grow beyond their initial size.
+    `memory` bounds in bytes by how much all receive windows together grow beyond their initial size, what
+    the other end may send beyond them (`SPARE`) included.
     Call `abort` to end it; `lost` is done when it has ended, whoever ended it."""
 
     def __init__(
@@ -49,10 +50,12 @@ class Mux:
         """Called, maybe often, while a stream with much to send or to receive could do with another lane."""
         self._on_open = on_open
         self._on_message = on_message
-        self._budget = GrowthBudget(memory)
+        self._budget = GrowthBudget(memory - SPARE)
+        self.spare = SpareCredit()
         self._streams: dict[int, MuxStream] = {}
         self._next_stream = first_stream
         self._last_of_peer = -1
+        self._early: dict[int, list[tuple[Frame, Lane]]] = {}
         self._handlers: dict[FrameType, Callable[[Frame], None]] = {
             FrameType.OPEN: self._open_received,
             FrameType.MESSAGE: lambda frame: self._on_message(decode_message(frame.payload)),
@@ -105,10 +108,16 @@ class Mux:
             handler(frame)
             return
         stream = self._streams.get(frame.stream)
-        if stream is None:  # it ended here while this was under way
+        if stream is None:
+            self._received_for_none(frame, lane)
             return
         try:
-            self._stream_received(stream, frame, lane)
+            if frame.type is FrameType.WINDOW:
+                stream.on_credit(decode_number(frame.payload))
+                return
+            for due, by in stream.order.sort(frame, lane):
+                if frame.stream in self._streams:
+                    self._stream_received(stream, due, by)
         except ProtocolError:
             raise
         except Exception as error:  # noqa: BLE001 - a relay's bug must not end the other streams
@@ -151,8 +160,6 @@ class Mux:
     def _stream_received(self, stream: MuxStream, frame: Frame, lane: Lane) -> None:
         if frame.type is FrameType.DATA:
             stream.on_data(frame.payload, lane)
-        elif frame.type is FrameType.WINDOW:
-            stream.on_credit(decode_number(frame.payload))
         elif frame.type is FrameType.EOF:
             stream.on_eof()
         elif frame.type is FrameType.OPENED:
@@ -160,10 +167,23 @@ class Mux:
         else:
             stream.on_reset(decode_number(frame.payload))
 
+    def _received_for_none(self, frame: Frame, lane: Lane) -> None:
+        """The stream has ended here while this was under way; or it has left the lane of its OPEN, which is
+        still on the way."""
+        if frame.type is FrameType.WINDOW:
+            self.spare.settle(frame.stream, decode_number(frame.payload))
+        elif frame.stream > self._last_of_peer and self._is_of_peer(frame) and lane is not self.first_lane:
+            self._early.setdefault(frame.stream, []).append((frame, lane))
+
+    def _is_of_peer(self, frame: Frame) -> bool:
+        return frame.stream % 2 != self._next_stream % 2
+
     def _open_received(self, frame: Frame) -> None:
-        if frame.stream % 2 == self._next_stream % 2 or frame.stream <= self._last_of_peer:
+        if not self._is_of_peer(frame) or frame.stream <= self._last_of_peer:
             raise ProtocolError(f"stream {frame.stream} cannot be opened")
         self._last_of_peer = frame.stream
         stream = self._make(frame.stream, Opening.decode(frame.payload))
         stream.on_first()
         self._on_open(stream)
+        for early, lane in self._early.pop(frame.stream, ()):
+            self.received(early, lane)

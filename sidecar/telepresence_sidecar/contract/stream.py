@@ -12,9 +12,19 @@ import os
 from collections import deque
 from typing import Any, Protocol
 
-from .credit import INITIAL_WINDOW, ReceiveWindow
-from .frames import DATAGRAM_KINDS, HEADER, REQUEST_KINDS, FrameType, Opening, encode, encode_number
+from .credit import INITIAL_WINDOW, ReceiveWindow, SendCredit, SpareCredit
+from .frames import (
+    DATAGRAM_KINDS,
+    HEADER,
+    REQUEST_KINDS,
+    FrameType,
+    Opening,
+    encode,
+    encode_number,
+    encode_total,
+)
 from .lane import Lane
+from .ordering import Ordering
 from .schedule import QUANTUM, SMALL
 
 HIGH_WATER = 256 << 10
@@ -26,11 +36,14 @@ MUCH = 256 << 10
 MUCH_SECONDS = 1.0
 """In a longer time it is not much."""
 
+_MOST_CREDIT = (1 << 32) - 1
+
 
 class StreamOwner(Protocol):
     """What a stream needs of its mux."""
 
     loop: asyncio.AbstractEventLoop
+    spare: SpareCredit
 
     def much(self) -> None:
         """It has much to send or to receive."""
@@ -61,15 +74,16 @@ class MuxStream(asyncio.Transport):
         self._mux = mux
         self._lane = lane
         self._heard_in = lane
-        self._leaving = False
         self._burst = 0  # bytes sent since it last paused
         self._burst_since = mux.loop.time()
+        self.order: Ordering[Lane] = Ordering()
         self._window = window
         self._datagrams = opening.kind in DATAGRAM_KINDS
         self._protocol: asyncio.Protocol | None = None
         self._outgoing: deque[bytes | memoryview] = deque()
         self._outgoing_size = 0
-        self._credit = INITIAL_WINDOW
+        self._credit = SendCredit(mux.spare)
+        self._sent = 0
         self._scheduled = False
         self._high, self._low = HIGH_WATER, LOW_WATER
         self._writing_paused = False
@@ -120,7 +134,7 @@ class MuxStream(asyncio.Transport):
             return
         self._outgoing.append(bytes(data))
         self._outgoing_size += len(data)
-        if not self._scheduled and (self._credit > 0 or self._datagrams):
+        if not self._scheduled and (self._credit.left > 0 or self._datagrams):
             self._want_turn()
         if self._outgoing_size > self._high and not self._writing_paused:
             self._writing_paused = True
@@ -185,7 +199,7 @@ class MuxStream(asyncio.Transport):
         """Appends this turn's frames to `out`. Returns their bytes, and whether it wants another turn."""
         if self._gone:
             return 0, False
-        limit = QUANTUM if self._datagrams else min(QUANTUM, self._credit)
+        limit = QUANTUM if self._datagrams else min(QUANTUM, self._credit.left)
         count = 0
         while self._outgoing and count < limit:
             piece = self._outgoing.popleft()
@@ -198,7 +212,7 @@ class MuxStream(asyncio.Transport):
             count += len(piece)
             self._outgoing_size -= len(piece)
         if not self._datagrams:
-            self._credit -= count
+            self.spend(count)
         if self._writing_paused and self._outgoing_size <= self._low:
             self._writing_paused = False
             self._mux.loop.call_soon(self._resume_writing)
@@ -206,26 +220,21 @@ class MuxStream(asyncio.Transport):
             out.append(encode(FrameType.EOF, self.number))
             self._after_eof()
         self._burst += count
-        self._scheduled = bool(self._outgoing) and (self._datagrams or self._credit > 0)
+        self._scheduled = bool(self._outgoing) and (self._datagrams or self._credit.left > 0)
         if self._scheduled and self._burst > MUCH and self._leaves():
-            self._scheduled = False
+            self._mux.loop.call_soon(self._move_to, self._lane.beyond)  # what is taken now goes here
+            return count + HEADER.size, False
         return count + HEADER.size, self._scheduled
 
     def spend(self, count: int) -> None:
-        """`count` bytes went out with OPEN."""
-        self._credit -= count
+        """`count` bytes go out, or went with OPEN."""
+        self._credit.spend(count)
+        self._sent += count
 
     def on_credit(self, count: int) -> None:
-        self._credit += count
-        if self._outgoing and not self._scheduled and self._credit > 0:
+        self._credit.grant(count)
+        if self._outgoing and not self._scheduled and self._credit.left > 0:
             self._want_turn()
-
-    def arrived_in(self, lane: Lane) -> None:
-        """All that was sent in the other lane is there: on in this one."""
-        self._lane, self._leaving = lane, False
-        if self._outgoing and self._credit > 0:
-            self._scheduled = True
-            lane.want_turn(self, self._outgoing_size)
 
     # --- what the mux calls: receiving ---------------------------------------------------------------
 
@@ -237,6 +246,7 @@ class MuxStream(asyncio.Transport):
         """The bytes that came with OPEN."""
         if self.opening.rest and self.opening.kind not in REQUEST_KINDS:
             self._incoming.append(self.opening.rest)
+            self.order.passed = len(self.opening.rest)
 
     def on_data(self, data: bytes, lane: Lane) -> None:
         self._heard_in = lane
@@ -266,16 +276,23 @@ class MuxStream(asyncio.Transport):
 
     def _want_turn(self) -> None:
         """After a pause. Who now says little begins anew; in the first lane, if all before has arrived."""
-        if self._leaving:
-            return
+        self._scheduled = True
         if self._outgoing_size <= SMALL:
             self._burst, self._burst_since = 0, self._mux.loop.time()
             if self._lane is not self._lane.first and self._lane.has_delivered(self):
-                self._lane, self.sent_until = self._lane.first, 0
+                self._move_to(self._lane.first)
+                return
         elif self._burst > MUCH and self._leaves():
+            self._move_to(self._lane.beyond)
             return
-        self._scheduled = True
         self._lane.want_turn(self, self._outgoing_size)
+
+    def _move_to(self, lane: Lane | None) -> None:
+        """What follows goes there."""
+        if lane is not None and not self._gone:
+            self._lane = lane
+            move = encode_total(FrameType.MOVE, self._sent, self.number)
+            lane.move_in(self, move, self._outgoing_size)
 
     def _leaves(self) -> bool:
         """Having sent much: False when there is nowhere to go, or it took its time."""
@@ -288,8 +305,6 @@ class MuxStream(asyncio.Transport):
         if self._lane.beyond is None:
             self._mux.much()
             return False
-        self._leaving = True
-        self._lane.leave(self)
         return True
 
     def _resume_writing(self) -> None:
@@ -314,6 +329,12 @@ class MuxStream(asyncio.Transport):
         self._outgoing_size = 0
         self._incoming.clear()
         self._window.close()
+        self._credit.end(self.number, settled=reason is not None)
+        if (
+            self.order.passed > INITIAL_WINDOW and not self._datagrams
+        ):  # whoever has lent it something has it back
+            told = min(self.order.passed, _MOST_CREDIT)
+            self._lane.send_control(encode_number(FrameType.WINDOW, self.number, told))
         self._mux.forget(self)
         self._lose(reason)
 

@@ -144,7 +144,7 @@ def test_a_sidecar_of_another_protocol_is_told_apart(monkeypatch: pytest.MonkeyP
 
     async def main() -> None:
         with sidecar_process(KEY.public_line) as sidecar:
-            with pytest.raises(PreconditionFailed, match="speaks protocol 2, this program 99"):
+            with pytest.raises(PreconditionFailed, match="speaks protocol 3, this program 99"):
                 async with open_tunnel_over(sidecar.connect, KEY, sidecar.fingerprint, 10):
                     pass
 

@@ -6,6 +6,8 @@ from telepresence_sidecar.contract.credit import (
     LARGEST_WINDOW,
     GrowthBudget,
     ReceiveWindow,
+    SendCredit,
+    SpareCredit,
 )
 
 
@@ -73,3 +75,30 @@ def test_where_there_is_no_room_for_as_much_a_window_grows_by_its_own_step() -> 
     consume_for(first, 10.0, 1e9, 1.0)
     second.consume(INITIAL_WINDOW, 0.001, 0.05)
     assert (first.size, second.size) == (LARGEST_WINDOW, GROWTH * INITIAL_WINDOW)
+
+
+def test_what_a_stream_sends_beyond_its_window_is_borrowed_and_given_back_first() -> None:
+    spare = SpareCredit(100)
+    first, second = SendCredit(spare), SendCredit(spare)
+    first.spend(INITIAL_WINDOW + 70)
+    assert (first.left, second.left) == (30, INITIAL_WINDOW + 30)
+    first.grant(50)
+    assert (first.left, spare.left) == (80, 80)
+    first.grant(50)
+    assert (first.left, spare.left) == (130, 100)
+
+
+def test_a_stream_that_ends_owes_what_it_borrowed_until_the_receiver_has_let_go_of_it() -> None:
+    spare = SpareCredit(100)
+    owing, settled = SendCredit(spare), SendCredit(spare)
+    owing.spend(INITIAL_WINDOW + 40)
+    settled.spend(INITIAL_WINDOW + 60)
+    settled.end(3, settled=True)
+    owing.end(1, settled=False)
+    assert spare.left == 60
+    spare.settle(1, 10)
+    spare.settle(3, 10)
+    assert spare.left == 70
+    spare.settle(1, 1000)
+    spare.settle(1, 1000)
+    assert spare.left == 100

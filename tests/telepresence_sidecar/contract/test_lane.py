@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from telepresence_sidecar.contract.credit import SPARE
 from telepresence_sidecar.contract.frames import Kind, Opening
 from telepresence_sidecar.contract.stream import MUCH, MUCH_SECONDS, MuxStream
 from tests.fakes.loop import in_loop, in_virtual_time, until
@@ -83,20 +84,63 @@ async def test_a_word_does_not_stand_behind_a_transfer_that_is_stuck() -> None:
 
 
 @in_loop
-async def test_a_stream_changes_lanes_only_when_all_it_sent_has_arrived() -> None:
+async def test_a_stream_goes_on_in_the_other_lane_at_once_and_what_it_sent_before_comes_first() -> None:
+    pair = MuxPair(capacity=1 << 20)
+    pair.widen()
+    bulk, _, _, heard = await connected(pair)
+    await until(lambda: pair.laptop_link.acked == pair.laptop_link.sent)
+    pair.laptop_wire.held = True
+    data = random.Random(7).randbytes(4 * MUCH)
+    bulk.write(data)
+    bulk.write_eof()
+    await until(lambda: pair.pod_bulk.received > 2 * MUCH)
+    assert heard.received == b""
+    assert not heard.eof.is_set()
+    pair.laptop_wire.release()
+    await heard.eof.wait()
+    assert heard.received == data
+
+
+@pytest.mark.parametrize("opener", ["laptop", "pod"])
+@in_loop
+async def test_what_overtakes_the_open_of_its_stream_waits_for_it(opener: str) -> None:
+    pair = MuxPair(capacity=1 << 20)
+    pair.widen()
+    await until(lambda: pair.laptop_link.up and pair.pod_link.up)
+    at_laptop = opener == "laptop"
+    mux, wire = (pair.laptop, pair.laptop_wire) if at_laptop else (pair.pod, pair.pod_wire)
+    opened, bulk = (pair.at_pod, pair.pod_bulk) if at_laptop else (pair.at_laptop, pair.laptop_bulk)
+    wire.held = True
+    data = random.Random(8).randbytes(4 * MUCH)
+    near = mux.open(TCP, data[:10])
+    near.write(data[10:])
+    near.write_eof()
+    await until(lambda: bulk.received > 2 * MUCH)
+    assert not opened
+    wire.release()
+    await until(lambda: bool(opened))
+    heard = Recorder()
+    opened[0].set_protocol(heard)
+    await heard.eof.wait()
+    assert heard.received == data
+
+
+@in_loop
+async def test_a_reset_does_not_overtake_what_went_before_in_the_other_lane() -> None:
     pair = MuxPair(capacity=1 << 20)
     pair.widen()
     bulk, _, _, heard = await connected(pair)
     await until(lambda: pair.laptop_link.acked == pair.laptop_link.sent)
     pair.laptop_wire.held = True
     bulk.write(bytes(4 * MUCH))
-    await until(lambda: pair.laptop_link.sent > MUCH)
-    for _ in range(100):
-        await asyncio.sleep(0)
-    assert pair.laptop_bulk.sent == 0
+    await until(lambda: bulk.get_write_buffer_size() == 0)
+    bulk.abort()
+    await until(lambda: pair.pod_bulk.received == pair.laptop_bulk.sent)
+    assert not heard.lost.done()
     pair.laptop_wire.release()
-    await until(lambda: len(heard.received) == 4 * MUCH)
-    assert pair.laptop_bulk.sent > MUCH
+    assert await heard.lost is not None
+    assert len(heard.received) == 4 * MUCH
+    await until(lambda: pair.laptop.spare.left == SPARE)
 
 
 @in_loop
@@ -118,7 +162,7 @@ async def test_what_a_receiver_grants_goes_where_the_bytes_came_so_that_acknowle
     pair.widen()
     near, _, _, heard = await connected(pair)
     near.write(bytes(4 * MUCH))
-    await until(lambda: pair.laptop_bulk.sent > 0)
+    await until(lambda: len(heard.received) == 4 * MUCH)
     before = pair.pod_link.sent
     near.write(bytes(64 * MUCH))
     await until(lambda: len(heard.received) == 68 * MUCH)

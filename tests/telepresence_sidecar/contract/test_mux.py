@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 import errno
 import random
+from collections.abc import Callable
 
 import pytest
 
-from telepresence_sidecar.contract.credit import INITIAL_WINDOW
+from telepresence_sidecar.contract.credit import INITIAL_WINDOW, SPARE
 from telepresence_sidecar.contract.frames import FrameType, Kind, Opening, encode
 from telepresence_sidecar.contract.link import LinkGone
 from telepresence_sidecar.contract.stream import MuxStream
@@ -147,15 +148,64 @@ async def test_a_reader_that_stalls_stops_its_own_stream_alone() -> None:
     pair = MuxPair()
     stalled, stalled_recorder, far, far_recorder = await connected(pair)
     far.pause_reading()
-    stalled.write(bytes(2 * INITIAL_WINDOW))
+    stalled.write(bytes(SPARE + 2 * INITIAL_WINDOW))
+    await until(lambda: pair.laptop.spare.left == 0)
     other, _, _, other_recorder = await connected(pair)
     other.write(bytes(3 * INITIAL_WINDOW))
     await until(lambda: other_recorder.size == 3 * INITIAL_WINDOW)
     assert stalled.get_write_buffer_size() == INITIAL_WINDOW
     assert far_recorder.size == 0
     far.resume_reading()
-    await until(lambda: far_recorder.size == 2 * INITIAL_WINDOW)
+    await until(lambda: far_recorder.size == SPARE + 2 * INITIAL_WINDOW)
     assert not stalled_recorder.paused
+    assert pair.laptop.spare.left == SPARE
+
+
+Ending = Callable[[MuxStream, MuxStream], None]
+
+
+def _read_on(near: MuxStream, far: MuxStream) -> None:
+    far.resume_reading()
+
+
+def _give_up(near: MuxStream, far: MuxStream) -> None:
+    near.abort()
+
+
+def _be_refused(near: MuxStream, far: MuxStream) -> None:
+    far.abort()
+
+
+def _close_after_their_eof(near: MuxStream, far: MuxStream) -> None:
+    far.write_eof()
+    near.close()
+
+
+def _be_closed(near: MuxStream, far: MuxStream) -> None:
+    near.write_eof()
+    far.close()
+
+
+@pytest.mark.parametrize("end", [_read_on, _give_up, _be_refused, _close_after_their_eof, _be_closed])
+@in_loop
+async def test_what_a_transfer_borrowed_is_there_for_others_when_the_reader_has_let_go_of_it(
+    end: Ending,
+) -> None:
+    pair = MuxPair()
+    near, _, far, far_recorder = await connected(pair)
+    far.pause_reading()
+    near.write(bytes(INITIAL_WINDOW + SPARE // 4))
+    await until(lambda: pair.pod_link.received > INITIAL_WINDOW + SPARE // 4)
+    assert pair.laptop.spare.left == SPARE - SPARE // 4
+    end(near, far)
+    if end is _close_after_their_eof:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert pair.laptop.spare.left == SPARE - SPARE // 4
+        far.resume_reading()
+        await far_recorder.eof.wait()
+        far.close()
+    await until(lambda: pair.laptop.spare.left == SPARE)
 
 
 @in_loop
