@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 
@@ -15,7 +16,7 @@ from integration.support.cluster import Cluster
 from integration.support.containers import IMAGE, ContainerProduct, container_product, ensure_podman
 from integration.support.namespaces import Namespace
 from integration.support.plain_user import PlainUser
-from integration.support.product import process_lives
+from integration.support.product import Running, process_lives
 from integration.support.programs import Need
 from integration.support.waiting import wait_until
 
@@ -108,18 +109,31 @@ def test_podman_of_another_terminal_knows_it(child: ShellChild, owner: Container
     assert owner.podman("exec", name, "sh", "-c", 'echo "$PLAIN"').strip() == "a value"
 
 
-def test_without_a_command_the_image_says_what_runs(owner: ContainerProduct) -> None:
-    ended = owner.run("run", "--run-in", IMAGE, seconds=120)
-    assert (ended.out.strip(), ended.code) == ("by the image itself", 9)
+def test_without_a_command_the_image_says_what_runs_and_keep_runs_it_again(owner: ContainerProduct) -> None:
+    running = owner.start("run", "--run-in", IMAGE, "--keep")
+    said = start_again_and_end(running)
+    assert said == ["by the image itself"] * 2
+
+
+def start_again_and_end(running: Running) -> list[str]:
+    """What a kept command said that ends with 9, and was started once more."""
+    asks = "starts it again, kill"
+    told = running.wait_err(rf"kill -USR1 (\d+) {asks}")
+    os.kill(int(told[1]), signal.SIGUSR1)
+    wait_until(lambda: running.err.count(asks) == 2, 120, "it ended again", seen=lambda: running.err)
+    running.send(signal.SIGTERM)
+    assert running.wait() == 9
+    return running.out.splitlines()
 
 
 def test_an_image_is_built_first_and_one_that_fails_stops_everything(owner: ContainerProduct) -> None:
     directory = owner.directory / "source"
     directory.mkdir()
-    (directory / "Containerfile").write_text(f"FROM {IMAGE}\nCOPY said /said\nCMD cat /said\n")
+    steps = "COPY said /said\nRUN echo and by a step >>/said\nCMD cat /said\n"
+    (directory / "Containerfile").write_text(f"FROM {IMAGE}\n{steps}")
     (directory / "said").write_text("out of the directory\n")
     ended = owner.run("run", "--build", str(directory), seconds=120)
-    assert (ended.out.strip(), ended.code) == ("out of the directory", 0), ended.err
+    assert (ended.out.splitlines(), ended.code) == (["out of the directory", "and by a step"], 0), ended.err
     (directory / "Containerfile").write_text(f"FROM {IMAGE}\nCOPY nothing /said\n")
     ended = owner.run("run", "--build", str(directory), seconds=120)
     assert ended.code == 78

@@ -21,7 +21,7 @@ from integration.support.namespaces import Namespace
 from integration.support.product import Product
 from integration.support.programs import Need
 from integration.support.waiting import wait_until
-from integration.test_containers import SERVE
+from integration.test_containers import SERVE, start_again_and_end
 
 _numbers = itertools.count()
 BY_DOCKER = ("--method", "docker", "--run-in", IMAGE)
@@ -116,13 +116,14 @@ def test_a_request_to_the_service_and_to_this_laptops_localhost_reaches_the_cont
     assert child.run("wget -qO- http://localhost:8080/hello") == ("from the container", 0)
 
 
-def test_an_image_is_built_first_and_says_what_runs(owner: DockerProduct) -> None:
+def test_an_image_is_built_first_and_says_what_runs_and_keep_runs_it_again(owner: DockerProduct) -> None:
     directory = owner.directory / "source"
     directory.mkdir()
-    (directory / "Dockerfile").write_text(f"FROM {IMAGE}\nCOPY said /said\nCMD cat /said; exit 9\n")
+    steps = "COPY said /said\nRUN echo and by a step >>/said\nCMD cat /said; exit 9\n"
+    (directory / "Dockerfile").write_text(f"FROM {IMAGE}\n{steps}")
     (directory / "said").write_text("out of the directory\n")
-    ended = owner.run("run", "--method", "docker", "--build", str(directory), seconds=120)
-    assert (ended.out.strip(), ended.code) == ("out of the directory", 9), ended.err
+    running = owner.start("run", "--method", "docker", "--build", str(directory), "--keep")
+    assert start_again_and_end(running) == ["out of the directory", "and by a step"] * 2
 
 
 def test_what_it_cannot_do_is_refused_before_anything_is_touched(owner: DockerProduct) -> None:
