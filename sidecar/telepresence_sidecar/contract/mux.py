@@ -27,6 +27,10 @@ from .lane import Lane, Wire
 from .schedule import SMALL
 from .stream import MuxStream
 
+MOST_EARLY = 32 << 20
+"""Bytes of frames that wait for the OPEN of their streams: more than can be under way; so the peer does not
+keep to the rules, and there is no end to it."""
+
 
 class Mux:
     """One end. `on_open(stream)` tells of streams that the peer opened, to be accepted or refused;
@@ -56,6 +60,7 @@ class Mux:
         self._next_stream = first_stream
         self._last_of_peer = -1
         self._early: dict[int, list[tuple[Frame, Lane]]] = {}
+        self._early_size = 0
         self._handlers: dict[FrameType, Callable[[Frame], None]] = {
             FrameType.OPEN: self._open_received,
             FrameType.MESSAGE: lambda frame: self._on_message(decode_message(frame.payload)),
@@ -174,6 +179,9 @@ class Mux:
             self.spare.settle(frame.stream, decode_number(frame.payload))
         elif frame.stream > self._last_of_peer and self._is_of_peer(frame) and lane is not self.first_lane:
             self._early.setdefault(frame.stream, []).append((frame, lane))
+            self._early_size += _weight(frame)
+            if self._early_size > MOST_EARLY:
+                raise ProtocolError("too much for streams that were never opened")
 
     def _is_of_peer(self, frame: Frame) -> bool:
         return frame.stream % 2 != self._next_stream % 2
@@ -186,4 +194,10 @@ class Mux:
         stream.on_first()
         self._on_open(stream)
         for early, lane in self._early.pop(frame.stream, ()):
+            self._early_size -= _weight(early)
             self.received(early, lane)
+
+
+def _weight(frame: Frame) -> int:
+    """What a frame that waits costs, about; empty ones, too."""
+    return 256 + len(frame.payload)

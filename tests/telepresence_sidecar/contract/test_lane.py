@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
+from itertools import repeat
 
 import pytest
 
 from telepresence_sidecar.contract.credit import SPARE
-from telepresence_sidecar.contract.frames import Kind, Opening
+from telepresence_sidecar.contract.frames import Frame, FrameType, Kind, Opening, ProtocolError
+from telepresence_sidecar.contract.mux import MOST_EARLY
 from telepresence_sidecar.contract.stream import MUCH, MUCH_SECONDS, MuxStream
 from tests.fakes.loop import in_loop, in_virtual_time, until
 from tests.fakes.sink import Recorder
@@ -123,6 +126,19 @@ async def test_what_overtakes_the_open_of_its_stream_waits_for_it(opener: str) -
     opened[0].set_protocol(heard)
     await heard.eof.wait()
     assert heard.received == data
+
+
+@pytest.mark.parametrize("payload", [b"", bytes(64 << 10)])
+@in_loop
+async def test_a_peer_that_never_opens_what_it_sends_for_is_given_up(payload: bytes) -> None:
+    pair = MuxPair()
+    pair.widen()
+    await until(lambda: pair.laptop_link.up and pair.pod_link.up)
+    lane = pair.pod.first_lane.beyond
+    assert lane is not None
+    frames = repeat(Frame(FrameType.DATA, 99, payload), MOST_EARLY // 256 + 1)
+    with pytest.raises(ProtocolError):
+        deque(map(lane.received, frames), maxlen=0)
 
 
 @in_loop
