@@ -130,7 +130,7 @@ async def require_rights(cluster: Cluster, rights: tuple[Right, ...]) -> None:
     """
     review = {"spec": {"namespace": cluster.namespace}}
     answer = await cluster.call(Call("create", RULES_REVIEWS, body=review), accept={403, 404})
-    rules = answer.json.get("status", {}).get("resourceRules") or []
+    rules = [] if answer.status >= 400 else answer.json.get("status", {}).get("resourceRules") or []
     for right in rights:
         if not allowed_by(rules, right) and not await _is_allowed(cluster, right):
             raise no_rights(right.verb, right.rbac_resource, cluster.where)

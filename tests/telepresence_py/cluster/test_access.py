@@ -57,6 +57,14 @@ def test_the_first_missing_right_is_named_after_asking_for_it_alone(tmp_path):
         assert cluster.count("POST", "selfsubjectaccessreviews") == 1
 
 
+def test_who_may_not_even_ask_finds_out_by_doing(tmp_path):
+    """The refusal is a Status of Kubernetes, whose `status` is a word."""
+    with fake_cluster() as cluster:
+        cluster.refuse = lambda method, path, body: (403, "no") if "subject" in path else None
+        check(tmp_path, cluster)
+        assert cluster.count("POST", "selfsubjectrulesreviews") == 1
+
+
 def test_a_run_asks_for_services_only_where_it_makes_one_and_for_the_model_only_where_there_is_one():
     plain = {(right.verb, right.resource) for right in run_rights(None, with_service=False)}
     assert not {resource for _, resource in plain} & {"services", "deployments", "jobs"}
