@@ -17,6 +17,9 @@ STOP_SECONDS = 3.0
 SUCCESSOR_SECONDS = 10.0
 """The same with a client that lives: until there is a successor this pod may be all that the Service has."""
 
+DIAL_SECONDS = 2.0
+"""However long it was silent: a client that noticed in the same moment has so much time to dial anew."""
+
 
 class Lifetime:
     """`ended` is done, with the reason, when the process shall exit. Begins with nobody there: in grace."""
@@ -40,13 +43,14 @@ class Lifetime:
             self._timer.cancel()
             self._timer = None
 
-    def client_lost(self) -> None:
-        """Waits for it to come again."""
+    def client_lost(self, silent: float = 0.0) -> None:
+        """Waits for it to come again; the seconds for which it was silent already count."""
         self._client = False
         if self._draining:
             self.forsake()
         else:
-            self._set_timer(self._grace, self._missed)
+            least = min(self._grace, DIAL_SECONDS)
+            self._set_timer(max(self._grace - silent, least), self._missed)
         self._check_drained()
 
     def client_left(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from .contract import CONNECTED_LOG_PREFIX, LOST_LOG_PREFIX, PROTOCOL
 from .contract.claim import bulk_name, is_bulk, parse_claim
 from .contract.frames import FrameType, Kind, ProtocolError, encode, encode_message
+from .contract.heartbeat import SILENCE, LinkSilent
 from .contract.link import Leg, Link, Pipe
 from .contract.messages import (
     Goodbye,
@@ -130,7 +131,7 @@ class Service:
             return
         self._connected = False
         self._log.of_session(f"{LOST_LOG_PREFIX} ({reason or 'link closed'})")
-        self._lifetime.client_lost()
+        self._lifetime.client_lost(SILENCE if isinstance(reason, LinkSilent) else 0.0)
 
     def _heard(self, mux: Mux, fields: dict[str, object]) -> None:
         message = from_json(fields)

@@ -34,6 +34,20 @@ async def test_a_client_that_comes_back_in_time_keeps_it_alive() -> None:
 
 
 @in_loop
+async def test_seconds_of_silence_count_but_leave_time_to_dial_anew(monkeypatch) -> None:
+    monkeypatch.setattr(module, "DIAL_SECONDS", 0.05)
+    loop = asyncio.get_running_loop()
+    for grace, silent, waits in ((60.0, 59.95, 0.05), (60.0, 120.0, 0.05), (0.02, 8.0, 0.02)):
+        lifetime = Lifetime(inbound(), grace, drain_seconds=1.0)
+        lifetime.client_came()
+        began = loop.time()
+        lifetime.client_lost(silent)
+        assert not lifetime.ended.done()
+        assert await lifetime.ended == f"no client for {grace:g} s"
+        assert loop.time() - began >= waits * 0.9
+
+
+@in_loop
 async def test_a_goodbye_ends_it_at_once() -> None:
     lifetime = Lifetime(inbound(), grace=60.0, drain_seconds=1.0)
     lifetime.client_came()
