@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+# not by an exception, which Python ignores where it runs a finalizer, and so in the midst of imports
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 gc.disable()  # until all is imported: nothing of that is garbage, and looking for some takes a twelfth of it
 
 from .late import SELDOM_USED, put_off  # noqa: E402

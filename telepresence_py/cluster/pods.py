@@ -66,9 +66,12 @@ async def _patch(cluster: Cluster, name: str, uid: str, metadata: Json) -> bool:
     return answer.status < 300
 
 
-async def delete_pod(cluster: Cluster, name: str, uid: str) -> bool:
-    """Ask for the end of that very pod. False when it is gone already; its end takes its grace period."""
-    body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+async def delete_pod(cluster: Cluster, name: str, uid: str, grace_seconds: int | None = None) -> bool:
+    """Ask for the end of that very pod. False when it is gone already; its end takes `grace_seconds` at most,
+    or (None) the grace period that it was made with."""
+    body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}}
+    if grace_seconds is not None:
+        body["gracePeriodSeconds"] = grace_seconds
     answer = await cluster.call(Call("delete", PODS, name, body=body), accept={404, 409})
     return answer.status < 300
 

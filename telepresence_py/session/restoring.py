@@ -37,6 +37,7 @@ VAIN_SECONDS = 20.0  # an image may come at the second try; a volume that anothe
 HAND_OVER_SECONDS = 10.0
 GONE_SECONDS = 45.0  # a sidecar pod's grace period is at most 30 s
 AGAIN_SECONDS = 1.0
+SHORT_GRACE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,9 @@ class Restorer:
             name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
             self._board.note(pod)
             if not pod["metadata"].get("deletionTimestamp"):
-                await self._insist(partial(delete_pod, self._cluster, name, uid))
+                # what is not Ready has nothing to hand over, and may be too young to have asked for SIGTERM
+                grace = None if is_ready(pod) else SHORT_GRACE_SECONDS
+                await self._insist(partial(delete_pod, self._cluster, name, uid, grace))
         with trio.move_on_after(GONE_SECONDS):
             await self._board.wait(lambda: None if self._remaining(session) else True)
         for name in self._remaining(session):

@@ -488,6 +488,25 @@ def test_a_failure_in_the_middle_of_creating_removes_what_was_created(cluster, s
     refused(cluster, session, PreconditionFailed, "quota")
 
 
+@pytest.mark.parametrize("started", [True, False])
+def test_only_a_pod_that_may_have_served_gets_all_its_time_to_end(cluster, session, started):
+    """The program of one that just starts has not asked for SIGTERM yet: its end would be waited for in vain."""
+    asked = set()
+
+    def note(method, path, body):
+        if method == "DELETE":
+            asked.add(body.get("gracePeriodSeconds"))
+
+    with_orders(cluster)
+    cluster.refuse = note
+    if started:
+        session.run(in_place)
+    else:
+        cluster.kubelet = lambda pod: pending(pod) if of_sidecar(pod) else running(pod)
+        refused(cluster, session, PreconditionFailed, "no node has room")
+    assert asked == {None if started else 5}
+
+
 def test_resources_of_the_original_are_tried_where_a_limit_range_refuses_little(cluster, session):
     spec = {"containers": [{"name": "app", "resources": {"requests": {"cpu": "1", "gpu": "1"}}}]}
     with_orders(cluster, **spec)
