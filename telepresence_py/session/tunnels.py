@@ -205,6 +205,14 @@ async def open_tunnels(
         keeper.leaving.set()
 
 
+def _named(replica: Replica, error: TelepresenceError) -> TelepresenceError:
+    """That a pod could not be connected is told by its end, where it has ended: the server says less."""
+    reason = replica.lost_because()
+    if reason is None:
+        return error
+    return SessionLost(f"the pod {replica.pod_name} was lost while it was connected: {reason}; try again")
+
+
 class _Keeper:
     """Opens the tunnel to a pod, and again when the link breaks, until the pod is gone or all is over."""
 
@@ -224,7 +232,10 @@ class _Keeper:
         _import_ssh()
         try:
             fingerprint = await replica.wait_running()
-            tunnel = await self._once(replica, fingerprint, _CONNECT_SECONDS, task_status)
+            try:
+                tunnel = await self._once(replica, fingerprint, _CONNECT_SECONDS, task_status)
+            except TelepresenceError as error:
+                raise _named(replica, error) from error
             while not (self._is_over(replica, tunnel) or await replica.is_gone_for_sure()):
                 if self._tunnels.cut_off(replica):
                     self._tell_of_silence()

@@ -490,7 +490,7 @@ def test_a_failure_in_the_middle_of_creating_removes_what_was_created(cluster, s
 
 @pytest.mark.parametrize("started", [True, False])
 def test_only_a_pod_that_may_have_served_gets_all_its_time_to_end(cluster, session, started):
-    """The program of one that just starts has not asked for SIGTERM yet: its end would be waited for in vain."""
+    """The program of one that just starts has not asked for SIGTERM yet: it would be waited for in vain."""
     asked = set()
 
     def note(method, path, body):

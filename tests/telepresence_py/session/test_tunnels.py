@@ -6,10 +6,10 @@ import pytest
 import trio
 import trio.testing
 
-from telepresence_py.model.errors import SessionLost
+from telepresence_py.model.errors import ClusterUnreachable, SessionLost, one_error
 from telepresence_py.session import tunnels as tunnels_module
 from telepresence_py.session.tunnels import Tunnels
-from telepresence_py.tunnel import bridge
+from telepresence_py.tunnel import bridge, connection
 from tests.fakes.tunnel import FakePod
 
 
@@ -72,6 +72,34 @@ def test_a_followed_session_waits_for_the_next_tunnel_but_not_for_ever(monkeypat
             raise AssertionError
 
     bridge.run(main)
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind", "text"),
+    [
+        (None, ClusterUnreachable, "received 500"),
+        ("it has ended (container main Error)", SessionLost, "pod-0 was lost .* it has ended"),
+    ],
+)
+def test_who_dies_while_it_is_connected_is_named_and_not_the_server(monkeypatch, reason, kind, text):
+    async def running():
+        return "SHA256:x"
+
+    def refused(*_arguments):
+        raise ClusterUnreachable("received 500")
+
+    monkeypatch.setattr(connection, "open_tunnel", refused)
+    replica = SimpleNamespace(
+        pod_name="pod-0", wait_running=running, lost_because=lambda: reason, dial=None, gone=trio.Event()
+    )
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            async with tunnels_module.open_tunnels(nursery, [replica], None, 1.0, lambda event: None):
+                raise AssertionError
+
+    with pytest.raises(kind, match=text), one_error():
+        bridge.run(main)
 
 
 def test_nothing_new_leaves_by_a_pod_that_is_going_while_there_is_another():
