@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import secrets
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignor
 LONG_FILES = (
     "test_run.py",
     "test_nothing_breaks.py",
+    "test_dying.py",
     "test_link.py",
     "test_workload_kinds.py",
     "test_kubeconfigs.py",
@@ -67,11 +69,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="leave out the tests that must be alone on the cluster, so that the others can run side by side "
         "(pytest-xdist), or run them alone",
     )
+    parser.addoption("--full", action="store_true", help="all cases of integration/faults, not a sample")
+    parser.addoption("--seed", type=int, help="of that sample; it is told at the beginning")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.option.seed is None:
+        config.option.seed = secrets.randbelow(10000)  # pytest-xdist gives its workers what was decided here
     config.addinivalue_line("markers", "own_cluster: loads images into or restarts parts of the cluster")
     config.addinivalue_line("markers", "alone: disturbs others, or measures what they would disturb")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"faults: {'all' if config.option.full else f'a sample, --seed {config.option.seed}'}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
