@@ -211,23 +211,22 @@ class Follower:
     # --- what is done ----------------------------------------------------------------------------------
 
     async def _side_by_side(
-        self, act: Callable[[str], Awaitable[None]], steps: Sequence[Adopt | Drop]
+        self, act: Callable[[Replica], Awaitable[None]], steps: Sequence[Adopt | Drop]
     ) -> None:
+        """Of the pods that still live: one may have died since it was decided upon."""
+        names = {step.pod_name for step in steps}
         async with trio.open_nursery() as nursery:
-            for step in steps:
-                nursery.start_soon(act, step.pod_name)
+            for member in self._living():
+                if member.pod_name in names:
+                    nursery.start_soon(act, member)
 
-    def _member(self, pod_name: str) -> Replica:
-        return next(one for one in self._living() if one.pod_name == pod_name)
-
-    async def _adopt(self, pod_name: str) -> None:
-        member = self._member(pod_name)
+    async def _adopt(self, member: Replica) -> None:
         if await self._team.give_away(member):
-            text = f"The pod {pod_name} stands in for {member.original or 'the one that came'}"
-            self._report(Event("replica-joined", text, data={"pod": pod_name}))
+            text = f"The pod {member.pod_name} stands in for {member.original or 'the one that came'}"
+            self._report(Event("replica-joined", text, data={"pod": member.pod_name}))
 
-    async def _drop(self, pod_name: str) -> None:
-        await self._team.dismiss(self._member(pod_name))
+    async def _drop(self, member: Replica) -> None:
+        await self._team.dismiss(member)
 
     async def _create(self, step: Create) -> bool:
         """False when it was refused, which is told."""

@@ -350,6 +350,25 @@ def test_a_controller_that_fights_is_given_in_to(play, monkeypatch):
     assert len(play.originals()) == 1
 
 
+@pytest.mark.parametrize("step", [following.Adopt, following.Drop])
+def test_a_pod_that_dies_between_decision_and_deed_is_passed_over(play, monkeypatch, step):
+    decide, dead = follower_module.decide, [step("dead-by-then")]
+
+    def decide_of_the_dead(view):
+        steps = decide(view)
+        return (dead.pop(), *steps) if steps and dead else steps
+
+    monkeypatch.setattr(follower_module, "decide", decide_of_the_dead)
+
+    async def body():
+        play.rollouts.scale(2)
+        await play.until_adopted(2)
+
+    play.run(body)
+    assert dead == []
+    assert len(play.originals()) == 2
+
+
 def test_a_refusal_while_others_serve_does_not_end_the_session_and_is_told_once(play):
     def full(method, path, body):
         name = body.get("metadata", {}).get("name", "") if body else ""
