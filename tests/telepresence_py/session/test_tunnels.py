@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import trio
@@ -16,6 +16,19 @@ from tests.fakes.tunnel import FakePod
 @dataclass(frozen=True)
 class _replica:
     pod_name: str
+
+
+@dataclass(frozen=True)
+class _Dying(_replica):
+    reason: str | None
+    gone: trio.Event = field(default_factory=trio.Event)
+    dial = None
+
+    async def wait_running(self):
+        return "SHA256:x"
+
+    def lost_because(self):
+        return self.reason
 
 
 def test_new_connections_leave_by_a_tunnel_that_lives():
@@ -82,16 +95,11 @@ def test_a_followed_session_waits_for_the_next_tunnel_but_not_for_ever(monkeypat
     ],
 )
 def test_who_dies_while_it_is_connected_is_named_and_not_the_server(monkeypatch, reason, kind, text):
-    async def running():
-        return "SHA256:x"
-
     def refused(*_arguments):
         raise ClusterUnreachable("received 500")
 
     monkeypatch.setattr(connection, "open_tunnel", refused)
-    replica = SimpleNamespace(
-        pod_name="pod-0", wait_running=running, lost_because=lambda: reason, dial=None, gone=trio.Event()
-    )
+    replica = _Dying("pod-0", reason)
 
     async def main():
         async with trio.open_nursery() as nursery:
