@@ -207,7 +207,7 @@ def town(namespaces: MakeNamespace) -> Namespace:
 
 
 @pytest.fixture(scope="module")
-def townsman(user: PlainUser, town: Namespace) -> Iterator[Product]:
+def townsman(user: PlainUser, town: Namespace, sidecar_image: None) -> Iterator[Product]:
     """The product for a developer who may edit in `town`, for swaps that a module's tests share."""
     with product_for(user, town.developer_kubeconfig()) as product:
         yield product
