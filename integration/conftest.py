@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import secrets
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,12 +69,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "(pytest-xdist), or run them alone",
     )
     parser.addoption("--full", action="store_true", help="all cases of integration/faults, not a sample")
-    parser.addoption("--seed", type=int, help="of that sample; it is told at the beginning")
+    parser.addoption("--seed", type=int, default=7, help="of that sample (%(default)s)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.seed is None:
-        config.option.seed = secrets.randbelow(10000)  # pytest-xdist gives its workers what was decided here
     config.addinivalue_line("markers", "own_cluster: loads images into or restarts parts of the cluster")
     config.addinivalue_line("markers", "alone: disturbs others, or measures what they would disturb")
 

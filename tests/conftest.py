@@ -31,10 +31,45 @@ LONG_FILES = (
 )
 """Each five seconds and more, the longest first: so that no worker begins one when the others have ended."""
 
+WHOLE = frozenset(
+    {
+        "cli/test_children.py",
+        "cli/test_children_at_terminal.py",
+        "cli/test_conversation.py",
+        "cli/test_conversation_elsewhere.py",
+        "cli/test_dry_run.py",
+        "cli/test_leftovers.py",
+        "cli/test_main.py",
+        "cli/test_sidecar_image.py",
+        "cli/test_sidecar_load.py",
+        "cli/test_sidecar_push.py",
+        "cli/test_terminal.py",
+        "fuse/test_mounted.py",
+        "isolation/test_mounts.py",
+        "isolation/test_network.py",
+        "telepresence_py/test_systems.py",
+        "telepresence_sidecar/test_server.py",
+        "tunnel/test_resuming.py",
+    }
+)
+"""Files whose tests start the whole program, or make namespaces and mounts, each anew: half of all seconds.
+`scripts/test --quick` leaves them out (mark `whole`)."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "whole: starts the whole program, or makes namespaces (set by file)")
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rank = {name: number for number, name in enumerate(LONG_FILES)}
-    items.sort(key=lambda item: rank.get("/".join(item.path.parts[-2:]), len(rank)))
+    items.sort(key=lambda item: rank.get(_file_of(item), len(rank)))
+    for item in items:
+        if _file_of(item) in WHOLE:
+            item.add_marker(pytest.mark.whole)
+
+
+def _file_of(item: pytest.Item) -> str:
+    return "/".join(item.path.parts[-2:])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,6 @@
 """Whoever dies, at whatever step: the workload comes back by itself, unedited, and nothing of ours is left.
 
-CI tries a sample of all cases, of a new seed each time; `--full` tries them all, `--seed N` a sample again.
+CI tries a sample of all cases, always the same; `--full` tries them all, `--seed N` another sample.
 """
 
 from __future__ import annotations

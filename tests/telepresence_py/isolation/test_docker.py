@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import select
 import socket
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,15 +58,22 @@ done
 """
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Sockets need one: sun_path has 108 bytes, and pytest's own are long."""
+    with tempfile.TemporaryDirectory(prefix="tp-") as name:
+        yield Path(name)
+
+
 def test_what_docker_says_instead_of_starting_it_is_told(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "docker").write_text(STAND_IN)
-    (tmp_path / "docker").chmod(0o755)
-    (tmp_path / "run").mkdir(mode=0o700)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    (short_path / "docker").write_text(STAND_IN)
+    (short_path / "docker").chmod(0o755)
+    (short_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("PATH", f"{short_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_path / "run"))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{short_path}/docker.sock")
     monkeypatch.setattr("telepresence_py.process.docker._ROOT", os.getuid())
 
     async def main() -> None:
@@ -72,13 +82,13 @@ def test_what_docker_says_instead_of_starting_it_is_told(
                 pass
 
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "docker.sock"))
+        listener.bind(str(short_path / "docker.sock"))
         listener.listen()
         with pytest.raises(StepRefused) as caught:
             trio.run(main)
     assert caught.value.refusal.step is Step.DOCKER
     assert "docker says: docker: no such capability" in caught.value.refusal.detail
-    assert not list((tmp_path / "run" / "telepresence-py").iterdir())
+    assert not list((short_path / "run" / "telepresence-py").iterdir())
 
 
 def start_first(control: socket.socket) -> ForkedAgent:
