@@ -21,6 +21,7 @@ from integration.support.programs import Need, ensure
 from integration.support.sidecar_image import ensure_sidecar_image
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what it starts with &
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this one
 
 LONG_FILES = (
     "test_run.py",

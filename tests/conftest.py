@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has it ignored by what it starts with &
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this one
 
 
 LONG_FILES = (
