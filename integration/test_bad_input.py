@@ -54,7 +54,10 @@ def assert_refused(ended: Finished, code: int, *words: str) -> None:
         (["swap"], ["KIND/NAME"]),
         (["swap", "plain", "--no-such-option", "--", "true"], ["--no-such-option"]),
         (["swap", "plain", "--run-in", "app:1", "--build", "."], ["--run-in", "--build", "leave one"]),
-        (["swap", "plain", "--run-in", "app:1", "--method", "proxy"], ["--run-in", "--method proxy"]),
+        (
+            ["swap", "plain", "--run-in", "app:1", "--method", "proxy"],
+            ["--run-in", "--method podman", "proxy"],
+        ),
         (["swap", "plain", "-p", "http", "--", "true"], ["http", "port"]),
         (["swap", "plain", "-p", "70000:8080", "--", "true"], ["70000"]),
         (["swap", "plain", "-p", "5353:53/udb", "--", "true"], ["'udb'", "5353:53/udp"]),

@@ -243,7 +243,7 @@ _CODES = {
     "group": {137},
     "laptop": {137, 75},  # the CLI may hear of the session's death before its own
     "session": {75},
-    "agent": {70, 137},
+    "agent": {70, 75, 137},  # 75 where the command was just to be started
     "child": {137},
     "sidecar": {0, 75, 78},  # the last where it ends before it has told its host key
     "pod": {0, 75},

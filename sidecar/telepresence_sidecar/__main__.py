@@ -55,7 +55,7 @@ async def live(config: SidecarConfig) -> None:
         log.of_session(f"cannot listen on port {port} ({reason})")
     health_server = await loop.create_server(health.protocol, sock=listen_everywhere(config.health_port))
     acceptor, fingerprint = await serve(config.tunnel_port, config.client_key, service)
-    lifetime.client_lost()
+    lifetime.begin()
     log.of_session(f"listening {process_age():.2f} s after the start")
     log.of_session(ADVICE)
     log.line(FINGERPRINT_LOG_PREFIX + fingerprint)

@@ -20,9 +20,13 @@ SUCCESSOR_SECONDS = 10.0
 DIAL_SECONDS = 2.0
 """However long it was silent: a client that noticed in the same moment has so much time to dial anew."""
 
+FIRST_SECONDS = 40.0
+"""For the first client at least, however short the grace period is: it may be on a busy machine, and the
+originals still run."""
+
 
 class Lifetime:
-    """`ended` is done, with the reason, when the process shall exit. Begins with nobody there: in grace."""
+    """`ended` is done, with the reason, when the process shall exit. `begin` when nobody is there yet."""
 
     def __init__(self, inbound: Inbound, grace: float, drain_seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
@@ -37,6 +41,9 @@ class Lifetime:
         """Ends what waits for a client that is lost and that would come too late."""
         inbound.on_idle = self._check_drained
 
+    def begin(self) -> None:
+        self._miss_after(max(self._grace, FIRST_SECONDS))
+
     def client_came(self) -> None:
         self._client = True
         if not self._draining and self._timer is not None:
@@ -50,7 +57,7 @@ class Lifetime:
             self.forsake()
         else:
             least = min(self._grace, DIAL_SECONDS)
-            self._set_timer(max(self._grace - silent, least), self._missed)
+            self._miss_after(max(self._grace - silent, least), self._grace)
         self._check_drained()
 
     def client_left(self) -> None:
@@ -71,11 +78,14 @@ class Lifetime:
         if self._draining and not self.ended.done():
             self._limit(self._begun + self._drain_seconds)
 
-    def _missed(self) -> None:
+    def _miss_after(self, seconds: float, told: float = 0.0) -> None:
+        self._set_timer(seconds, lambda: self._missed(told or seconds))
+
+    def _missed(self, seconds: float) -> None:
         if self._inbound.handed_over:
             self._drain("no client")
         else:
-            self._end(f"no client for {self._grace:g} s")
+            self._end(f"no client for {seconds:g} s")
 
     def _drain(self, reason: str) -> None:
         if self._draining:

@@ -23,6 +23,7 @@ from telepresence_py.model.errors import (
     CommandNotFound,
     InternalError,
     PreconditionFailed,
+    SessionLost,
     TelepresenceError,
 )
 from telepresence_py.process import kernel
@@ -110,7 +111,8 @@ def start_child(spec: ChildSpec) -> Child:
     """Start the child; returns once it has become the command.
 
     Must be called by the main thread: the child dies when the thread that called this does. Raises
-    CommandNotFound, CommandNotExecutable, or PreconditionFailed when a namespace cannot be joined.
+    CommandNotFound, CommandNotExecutable, PreconditionFailed when a namespace cannot be joined, or
+    SessionLost when it has ended.
     """
     if not system.LINUX:
         raise NotImplementedError
@@ -129,11 +131,19 @@ def start_child(spec: ChildSpec) -> Child:
         _reap(said)
         number, reason = int(str(said["errno"])), str(said["reason"])
         if said["failed"] == "join":
+            if number == errno.ENOMEM:  # pid_namespaces(7): so it is once their first process has ended
+                raise SessionLost(_NO_NAMESPACE)
             raise PreconditionFailed(f"the child could not enter the session's namespaces: {reason}")
         raise start_error(spec.command[0], number, reason)
     if not isinstance(pid := said.get("pid"), int):
         raise InternalError("the process that should have become the command ended without a word")
     return Child(pid, str(said.get("directory", "/")))
+
+
+_NO_NAMESPACE = (
+    "the child could not be started: its namespaces have ended, as somebody killed their first process, or "
+    "this machine has no memory left; run it again"
+)
 
 
 def _handing_over(spec: ChildSpec) -> HandingOver | None:

@@ -6,7 +6,7 @@ from telepresence_sidecar import lifetime as module
 from telepresence_sidecar.contract.splice import reset
 from telepresence_sidecar.inbound import Inbound
 from telepresence_sidecar.lifetime import Lifetime
-from tests.fakes.loop import in_loop, until
+from tests.fakes.loop import in_loop, in_virtual_time, until
 from tests.telepresence_sidecar.inbound_pod import Pod
 
 
@@ -15,10 +15,23 @@ def inbound() -> Inbound:
 
 
 @in_loop
-async def test_it_ends_when_no_client_ever_comes() -> None:
+async def test_it_ends_when_no_client_ever_comes(monkeypatch) -> None:
+    monkeypatch.setattr(module, "FIRST_SECONDS", 0.02)
     lifetime = Lifetime(inbound(), grace=0.05, drain_seconds=1.0)
-    lifetime.client_lost()
+    lifetime.begin()
     assert await lifetime.ended == "no client for 0.05 s"
+
+
+@in_virtual_time
+async def test_the_first_client_has_its_time_however_short_the_grace_period_is() -> None:
+    lifetime = Lifetime(inbound(), grace=1.0, drain_seconds=1.0)
+    lifetime.begin()
+    await asyncio.sleep(module.FIRST_SECONDS - 1)
+    assert not lifetime.ended.done()
+    lifetime.client_came()
+    lifetime.client_lost()
+    await asyncio.sleep(1.1)
+    assert lifetime.ended.result() == "no client for 1 s"
 
 
 @in_loop

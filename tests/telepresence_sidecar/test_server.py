@@ -195,12 +195,15 @@ async def test_sigterm_while_the_link_is_down_ends_it_at_once() -> None:
 
 
 @in_loop
-async def test_a_sidecar_that_nobody_ever_calls_exits() -> None:
+async def test_a_sidecar_says_whose_it_is_and_exits_when_its_client_does_not_come_again() -> None:
     with sidecar_process(LINE, grace=0.2) as sidecar:
         assert "telepresence-py restore KIND/NAME --force" in sidecar.began[-1]
         assert sidecar.began[-1].endswith(": session s-1 of joe@laptop")
+        async with login(sidecar) as client:
+            _, reader = await claimed(client, "one 0")
+            await next_frame(reader)
         code, log = await asyncio.to_thread(sidecar.wait)
-    assert (code, log) == (0, "exit (no client for 0.2 s): session s-1 of joe@laptop\n")
+    assert (code, log.splitlines()[-1]) == (0, "exit (no client for 0.2 s): session s-1 of joe@laptop")
 
 
 @in_loop

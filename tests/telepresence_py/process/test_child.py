@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from telepresence_py.model.errors import CommandNotExecutable, CommandNotFound, PreconditionFailed
+from telepresence_py.isolation.namespaces import enter_user_namespace
+from telepresence_py.model.errors import (
+    CommandNotExecutable,
+    CommandNotFound,
+    PreconditionFailed,
+    SessionLost,
+)
 from telepresence_py.process import child as child_module
 from telepresence_py.process import kernel
 from telepresence_py.process.child import Child, ChildSpec, Exited, Stopped, start_child
@@ -59,6 +67,39 @@ def test_a_stop_is_news_and_the_end_afterwards_too():
     assert not child.has_news()
     child.send(signal.SIGKILL)
     assert end_of(child) == -signal.SIGKILL
+
+
+@pytest.fixture
+def ended_namespaces() -> Iterator[dict[str, int]]:
+    """Of users and processes, in which the first process was and is no more."""
+    ready, told = os.pipe()
+    holder = os.fork()
+    if holder == 0:
+        enter_user_namespace()
+        kernel.unshare(kernel.CLONE_NEWPID)
+        if os.fork() == 0:
+            signal.pause()
+        os.write(told, b"!")
+        os.wait()
+        signal.pause()
+    os.read(ready, 1)
+    opened = {
+        kind: os.open(f"/proc/{holder}/ns/{name}", os.O_RDONLY)
+        for kind, name in (("user", "user"), ("pid", "pid_for_children"))
+    }
+    (first,) = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
+    os.kill(int(first), signal.SIGKILL)
+    wait_until(lambda: not os.path.exists(f"/proc/{first}"), "the first process is gone")
+    yield opened
+    os.kill(holder, signal.SIGKILL)
+    os.waitpid(holder, 0)
+    for descriptor in (*opened.values(), ready, told):
+        os.close(descriptor)
+
+
+def test_where_the_namespaces_have_ended_the_session_is_lost(ended_namespaces: dict[str, int]) -> None:
+    with pytest.raises(SessionLost, match="its namespaces have ended"):
+        start("true", **ended_namespaces)
 
 
 @pytest.mark.parametrize("word", ["no-such-command-at-all", "/no/such/path", "/etc/passwd/x"])
