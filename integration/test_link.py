@@ -32,7 +32,7 @@ from integration.probe.flowing import (
 )
 from integration.probe.manifests import Workload, probe_config_map, service
 from integration.probe.town import settle
-from integration.support.aftermath import assert_restored, processes_of, remember, sidecar_pods
+from integration.support.aftermath import SESSION_LABEL, assert_restored, processes_of, remember, sidecar_pods
 from integration.support.cluster import Cluster, KubectlFailed
 from integration.support.laptop import laptop_beside, on_the_laptop
 from integration.support.link import Link
@@ -297,6 +297,7 @@ def test_after_the_grace_period_the_same_child_is_in_place_again_as_soon_as_the_
             linked.swap.running.wait_err(r"the command lives on", 2 * PATIENCE)
             link.accept()
             wait_until(lambda: who_answers(place) == "laptop", 2 * PATIENCE, "the child answers again")
+            wait_until(lambda: not originals(place), PATIENCE, "the original has ended")
             with flowing(linked) as flows:
                 flows.wait_move()
             assert linked.swap.end() == 0
@@ -328,6 +329,12 @@ def test_after_the_grace_period_connections_end_and_the_originals_are_back(
 
 def was_cut_off(opener: Probe) -> bool:
     return bool(opener.ask("look")["held"]["wrong"])
+
+
+def originals(place: Namespace) -> list[str]:
+    """Also those that are ending: customers still come to them."""
+    pods = place.pods("app=lone")
+    return [pod["metadata"]["name"] for pod in pods if SESSION_LABEL not in pod["metadata"]["labels"]]
 
 
 def who_answers(place: Namespace) -> str:

@@ -18,7 +18,7 @@ from integration.probe.town import settle
 from integration.support.aftermath import assert_no_process_left, sidecar_pods
 from integration.support.namespaces import Namespace
 from integration.support.plain_user import PlainUser
-from integration.support.product import Finished, Product, Running, product_for
+from integration.support.product import SECONDS, Finished, Product, Running, product_for
 from integration.support.waiting import wait_until
 
 MakeProduct = Callable[..., Product]
@@ -211,7 +211,7 @@ def wait_finished(namespace: Namespace, name: str) -> None:
     def phase() -> Any:
         return namespace.get("pod", name)["status"]["phase"]
 
-    wait_until(lambda: phase() in ("Succeeded", "Failed"), 30, f"pod {name} ended by itself", seen=phase)
+    wait_until(lambda: phase() in ("Succeeded", "Failed"), SECONDS, f"pod {name} ended by itself", seen=phase)
 
 
 @pytest.mark.parametrize("step", ["Created pod", "Created service", "In place"])
@@ -235,7 +235,7 @@ def test_what_a_killed_run_leaves_is_removed_by_its_name(quarter: Namespace, own
         told = own.run("list", "--output", "json")
         return {pod["workload"]: pod["state"] for pod in json.loads(told.out)["pods"]}["run/killed"]
 
-    wait_until(lambda: state() == "dead", 15, "the sidecar misses its session", seen=state)
+    wait_until(lambda: state() == "dead", SECONDS, "the sidecar misses its session", seen=state)
     restored = own.run("restore", "run/killed")
     assert restored.code == 0, restored.err
     assert "Removed run/killed" in restored.err

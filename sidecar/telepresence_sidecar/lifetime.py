@@ -20,7 +20,7 @@ SUCCESSOR_SECONDS = 10.0
 DIAL_SECONDS = 2.0
 """However long it was silent: a client that noticed in the same moment has so much time to dial anew."""
 
-FIRST_SECONDS = 40.0
+FIRST_SECONDS = 30.0
 """For the first client at least, however short the grace period is: it may be on a busy machine, and the
 originals still run."""
 
