@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -10,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from integration.probe.asking import ProbeError
+from integration.probe.in_the_pods_place import (
+    assert_addresses_names_and_files,
+    assert_connect_tells_the_truth,
+    assert_the_child_answers,
+)
 from integration.probe.swapping import Swap, python_probe, swapped
-from integration.probe.town import SERVICE_ACCOUNT, peers, settle, target
-from integration.support.aftermath import assert_no_process_left, assert_restored, remember, sidecar_pods
+from integration.probe.town import peers, settle, target
+from integration.support.aftermath import assert_no_process_left, assert_restored, remember
 from integration.support.cluster import Cluster
 from integration.support.namespaces import Namespace
 from integration.support.plain_user import GROUND
@@ -123,29 +126,15 @@ def test_what_has_the_right_is_told_beforehand_and_nothing_outside_keeps_it(
 
 
 def test_connect_tells_the_truth(raised: Swap, town: Namespace) -> None:
-    address = town.pods("app=peer")[0]["status"]["podIP"]
-    answer = raised.probe.ask("tcp", host="peer", port=7000, send="there and back")
-    assert answer["received"] == "there and back"
-    with pytest.raises(ProbeError) as caught:
-        raised.probe.ask("tcp", host=address, port=9, send="x")
-    assert caught.value.errno == "ECONNREFUSED"
-    raised.probe.ask("udp", host="peer", port=7001, size=1000, tries=3)
+    assert_connect_tells_the_truth(raised, town)
 
 
 def test_addresses_names_and_files_are_the_pods(raised: Swap, town: Namespace) -> None:
-    (pod,) = sidecar_pods(town, "raised")
-    assert raised.probe.ask("addresses") == sorted(one["ip"] for one in pod["status"]["podIPs"])
-    assert raised.probe.ask("hostname") == pod["metadata"]["name"]
-    assert raised.probe.ask("resolve", name="kubernetes.default.svc.cluster.local")
-    assert raised.probe.content(f"{SERVICE_ACCOUNT}/namespace").decode() == town.name
-    assert raised.probe.content("/etc/target/config/colour").decode().strip() == "green"
-    raised.probe.ask("write", path="/var/lib/target/from-laptop", text="written")
-    assert raised.probe.content("/var/lib/target/from-laptop") == b"written"
+    assert_addresses_names_and_files(raised, town, "raised")
 
 
 def test_a_request_to_the_service_is_answered_by_the_child(raised: Swap, town: Namespace) -> None:
-    answer = json.loads(town.ask("http://raised/hello", seconds=30))
-    assert (answer["who"], answer["path"]) == ("laptop", "/hello")
+    assert_the_child_answers(town, "raised")
 
 
 def test_when_a_session_is_killed_what_sudo_began_ends(townsman: Product, rule: str) -> None:

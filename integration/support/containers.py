@@ -22,8 +22,7 @@ import pytest
 from integration.support.namespaces import write_kubeconfig
 from integration.support.plain_user import HOME, SYSTEM_PATH, PlainUser
 from integration.support.product import Product
-from integration.support.programs import Need
-from integration.support.turns import turn
+from integration.support.programs import Need, unpack_packages
 
 IMAGE = "localhost/telepresence-test-busybox:1"
 _PODMAN = HOME.parent / "podman"
@@ -80,18 +79,7 @@ def ensure_podman(need: Need, may_install: bool) -> None:
         return
     if not may_install:
         pytest.skip("this machine has no podman")
-    with turn("install"):
-        if (_PODMAN / "whole").exists():
-            return
-        apt_get = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root")
-        _PODMAN.mkdir(parents=True, exist_ok=True, mode=0o755)
-        subprocess.run((*apt_get, "update"), check=True)
-        for name in ("podman", "conmon"):
-            subprocess.run((*apt_get, "download", name), cwd=_PODMAN, check=True)
-            (package,) = _PODMAN.glob(f"{name}_*.deb")
-            subprocess.run(("dpkg-deb", "-x", str(package), str(_PODMAN)), check=True)
-            package.unlink()
-        (_PODMAN / "whole").touch()
+    unpack_packages(_PODMAN, "podman", "conmon")
 
 
 @contextlib.contextmanager

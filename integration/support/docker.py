@@ -22,9 +22,8 @@ from integration.support.cluster import Cluster
 from integration.support.containers import CHANGES, IMAGE, root_file_system
 from integration.support.plain_user import HOME, SYSTEM_PATH
 from integration.support.product import Product
-from integration.support.programs import Need
+from integration.support.programs import Need, unpack_packages
 from integration.support.refused_product import RefusedProduct, refused_product
-from integration.support.turns import turn
 from integration.support.waiting import wait_until
 
 _DOCKER = HOME.parent / "docker"
@@ -93,17 +92,7 @@ def docker_product(product: Product, cluster: Cluster, need: Need) -> Iterator[D
 
 def _ensure_docker(need: Need) -> None:
     need("what docker needs")
-    with turn("install"):
-        if (_DOCKER / "whole").exists():
-            return
-        apt_get = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root")
-        _DOCKER.mkdir(parents=True, exist_ok=True, mode=0o755)
-        subprocess.run((*apt_get, "update"), check=True)
-        subprocess.run((*apt_get, "download", "docker.io"), cwd=_DOCKER, check=True)
-        (package,) = _DOCKER.glob("docker.io_*.deb")
-        subprocess.run(("dpkg-deb", "-x", str(package), str(_DOCKER)), check=True)
-        package.unlink()
-        (_DOCKER / "whole").touch()
+    unpack_packages(_DOCKER, "docker.io")
 
 
 @contextlib.contextmanager

@@ -42,7 +42,8 @@ class Lifetime:
         inbound.on_idle = self._check_drained
 
     def begin(self) -> None:
-        self._miss_after(max(self._grace, FIRST_SECONDS))
+        seconds = max(self._grace, FIRST_SECONDS)
+        self._set_timer(seconds, lambda: self._missed(seconds))
 
     def client_came(self) -> None:
         self._client = True
@@ -57,7 +58,7 @@ class Lifetime:
             self.forsake()
         else:
             least = min(self._grace, DIAL_SECONDS)
-            self._miss_after(max(self._grace - silent, least), self._grace)
+            self._set_timer(max(self._grace - silent, least), lambda: self._missed(self._grace))
         self._check_drained()
 
     def client_left(self) -> None:
@@ -77,9 +78,6 @@ class Lifetime:
         """What is passed on by a pod that is being deleted already may take as long as if it were not."""
         if self._draining and not self.ended.done():
             self._limit(self._begun + self._drain_seconds)
-
-    def _miss_after(self, seconds: float, told: float = 0.0) -> None:
-        self._set_timer(seconds, lambda: self._missed(told or seconds))
 
     def _missed(self, seconds: float) -> None:
         if self._inbound.handed_over:
